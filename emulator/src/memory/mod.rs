@@ -1,0 +1,203 @@
+//! How an address in a descriptor becomes bytes of this process.
+//!
+//! The device asks for spans: a run of bytes that starts at an address, is contiguous in host memory and may be
+//! shorter than asked for. A page that is absent or forbids the access is a page fault, with the address of the first
+//! byte that cannot be reached. What follows from it (block, partial completion, refusal) is the device's business.
+
+mod checked;
+pub(crate) mod trusted;
+mod words;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+pub use checked::{CheckedMemory, MapError, Permission};
+
+/// Size of a page, the granule of faults (bytes).
+pub const PAGE_SIZE: u64 = 4096;
+
+/// What the device is about to do with a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// The device reads.
+    Read,
+    /// The device writes.
+    Write,
+}
+
+/// A run of host bytes behind an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// First byte.
+    pub ptr: *mut u8,
+    /// Number of bytes, at least 1 and at most what was asked for.
+    pub len: usize,
+}
+
+/// A page that is not present, or does not allow the access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageFault {
+    /// The first address that cannot be reached.
+    pub addr: u64,
+}
+
+/// An address space per PASID: translation, and the answer to page requests.
+///
+/// Accesses are atomic, because several engines, and a submitter that looks at its data, may be at the same bytes at the
+/// same time. Each is of one aligned 8-byte word, relaxed; bytes at the ends of a range are written by a compare and
+/// exchange of the word they lie in. The word that holds the status of a completion record (its first) is stored last,
+/// with release ordering. Who waits for a status loads that whole word with acquire ordering.
+///
+/// # Safety
+///
+/// Of every span handed out, all aligned 8-byte words that it touches, also in part, must from the call until the address
+/// space is dropped
+///
+/// * be initialised, and valid for reads and, for [`Access::Write`], for writes;
+/// * not lie in memory that Rust code holds a reference to, except to atomics of 8 bytes or through `UnsafeCell`;
+/// * be accessed by others only atomically in aligned words of 8 bytes, or so that the access cannot happen at the same
+///   time as one of the device.
+///
+/// The host address must equal the device address modulo 64, so that an aligned record stays aligned. The length must be
+/// `1 <= len <= ` the requested one.
+///
+/// Two more rules are not about safety: implementations must not wait for the device, and a panic in one halts it.
+pub unsafe trait AddressSpace: Send + Sync {
+    /// Translates up to `len` bytes (at least 1 is asked for) at `addr`. A shorter span is fine: the device asks again.
+    fn translate(&self, pasid: u32, addr: u64, len: u64, access: Access) -> Result<Span, PageFault>;
+
+    /// Answers a page request for the page of `addr`: `true` if the access is possible now, `false` to refuse.
+    fn resolve(&self, pasid: u32, addr: u64, access: Access) -> bool;
+}
+
+/// The address space of a device. Trusted memory has no table to look at, so the fast path avoids the indirect call.
+pub(crate) enum Space {
+    Trusted,
+    Custom(Arc<dyn AddressSpace>),
+}
+
+impl Space {
+    #[inline]
+    pub(crate) fn translate(&self, pasid: u32, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
+        match self {
+            Self::Trusted => trusted::translate(addr, len),
+            Self::Custom(space) => space.translate(pasid, addr, len, access),
+        }
+    }
+
+    pub(crate) fn resolve(&self, pasid: u32, addr: u64, access: Access) -> bool {
+        match self {
+            Self::Trusted => false,
+            Self::Custom(space) => space.resolve(pasid, addr, access),
+        }
+    }
+
+    /// Whether other threads may write the bytes while the device reads them: then no reference is ever formed.
+    #[inline]
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Custom(_))
+    }
+
+    /// Copies `to.len()` bytes out of a span.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must lie inside a span that this space gave for reading, under the rules of its kind: those
+    /// of [`AddressSpace`], or the submitter's promise for trusted memory. The same holds for the functions below, with
+    /// spans for writing where they write.
+    #[inline]
+    pub(crate) unsafe fn load(&self, from: *const u8, to: &mut [u8]) {
+        // SAFETY: the caller's promise. Trusted memory is not written by anybody else meanwhile, and `to` is our own.
+        unsafe {
+            match self {
+                Self::Trusted => std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()),
+                Self::Custom(_) => words::load(from, to),
+            }
+        }
+    }
+
+    /// Copies bytes, of the engine's own or (in trusted memory) a part of the source, to a span.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Self::load).
+    #[inline]
+    pub(crate) unsafe fn store(&self, from: &[u8], to: *mut u8) {
+        // SAFETY: as in `load`. In trusted memory `from` may be a slice of the source, hence the copy that allows overlap.
+        unsafe {
+            match self {
+                Self::Trusted => std::ptr::copy(from.as_ptr(), to, from.len()),
+                Self::Custom(_) => words::store(from, to),
+            }
+        }
+    }
+
+    /// Copies `len` bytes between spans that may overlap.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Self::load).
+    #[inline]
+    pub(crate) unsafe fn copy(&self, from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: as in `load`; both copies allow overlap.
+        unsafe {
+            match self {
+                Self::Trusted => std::ptr::copy(from, to, len),
+                Self::Custom(_) => words::copy(from, to, len),
+            }
+        }
+    }
+
+    /// Copies `len` bytes to two places, both from one read of the source where that can change.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Self::load).
+    pub(crate) unsafe fn copy_twice(&self, from: *const u8, to: [*mut u8; 2], len: usize) {
+        // SAFETY: as in `load`.
+        unsafe {
+            match self {
+                Self::Trusted => {
+                    std::ptr::copy(from, to[0], len);
+                    std::ptr::copy(from, to[1], len);
+                }
+                Self::Custom(_) => words::copy_twice(from, to, len),
+            }
+        }
+    }
+
+    /// Repeats a pattern over `len` bytes.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Self::load).
+    pub(crate) unsafe fn fill(&self, to: *mut u8, len: usize, pattern: [u8; 16]) {
+        // SAFETY: as in `load`.
+        unsafe {
+            match self {
+                Self::Trusted => trusted::fill(to, len, pattern),
+                Self::Custom(_) => words::fill(to, len, pattern),
+            }
+        }
+    }
+
+    /// Writes a record: bytes 1 to 31 first, then the status with release ordering, so that whoever loads the status
+    /// with acquire ordering and finds it not 0 sees the rest, and the data written before.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Self::load), for the 32 bytes at `to`, which must be aligned to 32.
+    pub(crate) unsafe fn store_record(&self, record: &[u8; 32], to: *mut u8) {
+        // SAFETY: the caller's promise. In trusted memory nobody reads bytes 1 to 31 before the status is there; the status
+        // byte is written atomically because a poller loads it at the same time.
+        unsafe {
+            match self {
+                Self::Trusted => {
+                    std::ptr::copy_nonoverlapping(record.as_ptr().add(1), to.add(1), 31);
+                    AtomicU8::from_ptr(to).store(record[0], Ordering::Release);
+                }
+                Self::Custom(_) => words::store_record(record, to),
+            }
+        }
+    }
+}

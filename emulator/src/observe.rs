@@ -1,0 +1,211 @@
+//! What can be seen from outside: counters, and the software error register.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use idxd_sys::Descriptor;
+
+/// The software error register, SWERROR (specification section 9.2.13).
+///
+/// The first error is latched until it is cleared; further ones only set [`overflow`](Self::overflow).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SoftwareError {
+    /// Error code: a status that cannot be put into a record, or 0x53 (dedicated queue overflow).
+    pub error: u8,
+    /// Another error happened since and was not stored.
+    pub overflow: bool,
+    /// The failing access was a write.
+    pub write: bool,
+    /// The descriptor came from a batch list.
+    pub in_batch: bool,
+    /// Position in the batch list, if [`in_batch`](Self::in_batch).
+    pub batch_index: u16,
+    /// Index of the work queue.
+    pub wq: u8,
+    /// Opcode of the descriptor.
+    pub opcode: u8,
+    /// PASID of the descriptor.
+    pub pasid: u32,
+    /// Invalid flag bits, for status 0x11.
+    pub invalid_flags: u32,
+    /// Fault address, 0 if there is none.
+    pub addr: u64,
+}
+
+impl SoftwareError {
+    pub(crate) fn of(error: u8, wq: usize, pasid: u32, descriptor: &Descriptor, batch_index: Option<u16>) -> Self {
+        Self {
+            error,
+            overflow: false,
+            write: false,
+            in_batch: batch_index.is_some(),
+            batch_index: batch_index.unwrap_or(0),
+            wq: wq as u8,
+            opcode: descriptor.opcode(),
+            pasid,
+            invalid_flags: 0,
+            addr: 0,
+        }
+    }
+}
+
+/// The latch behind [`SoftwareError`].
+#[derive(Default)]
+pub(crate) struct ErrorLatch(Mutex<Option<SoftwareError>>);
+
+impl ErrorLatch {
+    pub(crate) fn report(&self, error: SoftwareError) {
+        let mut slot = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match slot.as_mut() {
+            Some(first) => first.overflow = true,
+            None => *slot = Some(error),
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<SoftwareError> {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+}
+
+/// Number of opcodes counted one by one. Higher ones do not exist and end with status 0x10.
+pub(crate) const OPCODES: usize = 64;
+
+/// A snapshot of what the device has done since it was made. Taken without stopping the engines, so the numbers are
+/// exact only while the device is idle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Descriptors accepted by all queues.
+    pub accepted: u64,
+    /// ENQCMD answered with Retry.
+    pub retries: u64,
+    /// MOVDIR64B writes without effect: shared or disabled queue, or a full dedicated one.
+    pub dropped: u64,
+    /// Descriptors taken and thrown away: halt, abort, reset.
+    pub discarded: u64,
+    /// Bytes moved, filled, compared or summed, partial completions included.
+    pub bytes: u64,
+    /// Descriptors that ended with a status other than success (0x01 and 0x02), batch members included.
+    pub failed: u64,
+    /// Page faults seen: partial completions, refused and resolved page requests.
+    pub page_faults: u64,
+    /// Batch members that a fence abandoned.
+    pub abandoned: u64,
+    /// Completion records written.
+    pub records: u64,
+    /// Descriptors lost by injection.
+    pub lost: u64,
+    /// Descriptors executed, by opcode; batch members count under their own.
+    pub executed: [u64; OPCODES],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            accepted: 0,
+            retries: 0,
+            dropped: 0,
+            discarded: 0,
+            bytes: 0,
+            failed: 0,
+            page_faults: 0,
+            abandoned: 0,
+            records: 0,
+            lost: 0,
+            executed: [0; OPCODES],
+        }
+    }
+}
+
+impl Counters {
+    /// Descriptors executed with an opcode, valid or not.
+    pub fn executed(&self, opcode: u8) -> u64 {
+        self.executed.get(usize::from(opcode)).copied().unwrap_or(0)
+    }
+
+    /// Descriptors executed in all, batch members included.
+    pub fn total_executed(&self) -> u64 {
+        self.executed.iter().sum()
+    }
+}
+
+/// A counter with one writer at a time: an engine bumps its own without a locked instruction.
+#[derive(Default)]
+pub(crate) struct Tally(AtomicU64);
+
+impl Tally {
+    #[inline]
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one engine counts.
+#[derive(Default)]
+pub(crate) struct EngineCounters {
+    pub(crate) discarded: Tally,
+    pub(crate) bytes: Tally,
+    pub(crate) failed: Tally,
+    pub(crate) page_faults: Tally,
+    pub(crate) abandoned: Tally,
+    pub(crate) records: Tally,
+    pub(crate) lost: Tally,
+    executed: ExecutedTallies,
+}
+
+struct ExecutedTallies([Tally; OPCODES]);
+
+impl Default for ExecutedTallies {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Tally::default()))
+    }
+}
+
+impl EngineCounters {
+    #[inline]
+    pub(crate) fn executed(&self, opcode: u8) {
+        if let Some(tally) = self.executed.0.get(usize::from(opcode)) {
+            tally.add(1);
+        }
+    }
+
+    pub(crate) fn add_to(&self, sum: &mut Counters) {
+        sum.discarded += self.discarded.get();
+        sum.bytes += self.bytes.get();
+        sum.failed += self.failed.get();
+        sum.page_faults += self.page_faults.get();
+        sum.abandoned += self.abandoned.get();
+        sum.records += self.records.get();
+        sum.lost += self.lost.get();
+        for (to, from) in sum.executed.iter_mut().zip(&self.executed.0) {
+            *to += from.get();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_stays_until_cleared() {
+        let latch = ErrorLatch::default();
+        let d = Descriptor::default();
+        latch.report(SoftwareError::of(0x53, 1, 7, &d, None));
+        assert!(!latch.get().unwrap().overflow);
+        latch.report(SoftwareError::of(0x1a, 2, 8, &d, Some(3)));
+        let kept = latch.get().unwrap();
+        assert_eq!((kept.error, kept.wq, kept.pasid, kept.overflow), (0x53, 1, 7, true));
+        latch.clear();
+        assert_eq!(latch.get(), None);
+    }
+}
