@@ -1,0 +1,22 @@
+//! The CPU engine: every operation of the runtime, with the device's answers.
+//!
+//! Used below the size at which an offload pays, without a device, and to finish what a device could not. So each
+//! function gives the bytes, the CRC and the comparison result that the device's operation gives.
+//!
+//! The functions work on raw pointers, because the buffers of an operation in flight are known by address only. Each
+//! says what it asks of its pointers; none of them cares about alignment, and where a length is 0 the pointers are not
+//! looked at.
+
+mod compare;
+mod copy;
+mod crc;
+mod fill;
+
+pub use compare::{compare, compare_pattern};
+pub use copy::{copy, dualcast};
+pub use crc::{CrcParams, CrcWidth, copy_crc, copy_crc32c, crc, crc_at, crc32c, crc32c_at};
+pub use fill::{fill, fill_wide, rotate_pattern, rotate_wide_pattern};
+
+/// Bytes per step of the operations that pass over their data twice: small enough for the first-level cache, large
+/// enough that the cost per step vanishes.
+const STEP: usize = 16 * 1024;

@@ -1,0 +1,465 @@
+//! The way of many jobs at once: BATCH descriptors where the queue takes them, single ones where it does not.
+//!
+//! Members are sent in *units*: a run of members in one BATCH descriptor, or one member by itself. Several units may be
+//! out at the same time, because members are unordered - except by fences. A member's *level* is the number of fences
+//! before it, and there are two rules:
+//!
+//! * nothing of one level is started, by a device or by the CPU, before everything of lower levels has ended;
+//! * a unit may span levels (the device orders within one BATCH) if nothing else is under way.
+//!
+//! A member that the device has failed, or abandoned because an earlier one failed before a fence, is done by the CPU.
+//! Members are collected in order, so the CPU does them in an order that fences allow.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
+
+use super::Route;
+use super::job::{Job, Outcome};
+use super::record::outcome_of;
+use super::submission::{Look, Submission};
+use crate::accelerator::Accelerator;
+use crate::clock;
+use crate::descriptor::{Batch, Capabilities};
+use crate::device::Admission;
+use crate::lane::records::RecordCell;
+use crate::lane::slot::Cargo;
+use crate::lane::{DescriptorCell, contain};
+use crate::stats::{Event, Path, Reason};
+
+/// A device cannot be made to stop: the buffers must never be touched again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runaway;
+
+/// One member, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) job: Job,
+    /// Fences before this member.
+    level: u32,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Member {
+    /// A member with `level` fences before it.
+    pub(crate) fn new(job: Job, level: u32) -> Self {
+        Self { job, level, outcome: None }
+    }
+}
+
+/// What the device reads and writes beside the buffers: the descriptor lists and the members' records.
+///
+/// `Vec`, not `Box`: a box claims its content for itself whenever it is moved, and a batch may be moved while the device
+/// reads. The cells are reached through shared references only, for the same reason.
+struct Block {
+    descriptors: Vec<DescriptorCell>,
+    records: Vec<RecordCell>,
+}
+
+/// Some members with the device.
+#[derive(Debug)]
+struct Unit {
+    submission: Submission,
+    members: Range<usize>,
+}
+
+/// Jobs on their way together.
+pub(crate) struct BatchFlight {
+    accelerator: Accelerator,
+    pub(crate) members: Vec<Member>,
+    block: Option<Block>,
+    /// First member that nobody has taken on yet.
+    next: usize,
+    /// Bytes of all members together.
+    total: u64,
+    units: Vec<Unit>,
+    /// Members for the CPU, in order.
+    cpu: VecDeque<(usize, Reason)>,
+    pub(crate) route: Route,
+    path: Path,
+    begun: u64,
+    ended: bool,
+}
+
+/// Most units that one batch has out at a time.
+const MOST_UNITS: usize = 32;
+
+impl BatchFlight {
+    pub(crate) fn new(accelerator: Accelerator, members: Vec<Member>) -> Self {
+        Self {
+            accelerator,
+            members,
+            block: None,
+            next: 0,
+            total: 0,
+            units: Vec::new(),
+            cpu: VecDeque::new(),
+            route: Route::Auto,
+            path: Path::Device,
+            begun: 0,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.block.is_none() && !self.ended
+    }
+
+    pub(crate) fn reroute(&mut self, accelerator: &Accelerator) {
+        debug_assert!(self.is_fresh());
+        self.accelerator = accelerator.clone();
+    }
+
+    /// Polls until every member has an outcome.
+    ///
+    /// # Safety
+    ///
+    /// From the first poll until the flight has ended, or been detached together with them, the buffers of all jobs
+    /// are valid and nobody else touches them (sources may be read).
+    pub(crate) unsafe fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Runaway>> {
+        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+        assert!(!self.ended, "a batch was polled after it had completed");
+        if self.block.is_none() {
+            self.begin();
+        }
+        loop {
+            // SAFETY: the caller's promise.
+            unsafe { self.launch() };
+            match self.collect() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(runaway) => {
+                    self.ended = true;
+                    return Poll::Ready(Err(runaway));
+                }
+            }
+            if !self.cpu.is_empty() {
+                // SAFETY: the caller's promise; members on this list are with no device.
+                unsafe { self.run_slice() };
+                if !self.is_done() {
+                    coop.made_progress();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+            let Some(unit) = self.units.first_mut() else {
+                debug_assert!(self.is_done(), "nothing is out, and nothing left for the CPU");
+                coop.made_progress();
+                self.end();
+                return Poll::Ready(Ok(()));
+            };
+            // All units must end, so it does not matter which is waited for.
+            let size = self.members[unit.members.clone()].iter().map(|member| member.job.total()).sum();
+            if !unit.submission.wait_a_little(&self.accelerator, size, cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Hands whatever devices may still write to the poller. `cargo` is called only if something is out; it gives the
+    /// buffers.
+    pub(crate) fn detach<C: Send + 'static>(&mut self, cargo: impl FnOnce() -> C) {
+        self.ended = true;
+        if self.units.is_empty() {
+            return;
+        }
+        let shared = self.accelerator.shared();
+        // Several slots may have to keep the same memory.
+        let estate = std::sync::Arc::new(Estate((self.block.take(), cargo())));
+        for unit in self.units.drain(..) {
+            // A waker that panics when it is dropped must not keep the other units from being handed over.
+            contain(|| unit.submission.detach(shared, || Box::new(std::sync::Arc::clone(&estate)) as Box<dyn Cargo>));
+        }
+    }
+
+    /// Gives everything up for good, after [`Runaway`].
+    pub(crate) fn leak(&mut self) {
+        std::mem::forget(self.block.take());
+    }
+
+    fn begin(&mut self) {
+        self.begun = clock::now();
+        let count = self.members.len();
+        self.block = Some(Block {
+            descriptors: (0..count).map(|_| DescriptorCell::new()).collect(),
+            records: (0..count).map(|_| RecordCell::new()).collect(),
+        });
+        self.units.reserve(MOST_UNITS.min(count));
+        for member in &mut self.members {
+            self.total += member.job.total();
+            if member.job.len() == 0 {
+                member.outcome = Some(member.job.outcome());
+            }
+        }
+    }
+
+    /// The lowest level of anything that is under way.
+    fn lowest_level(&self) -> Option<u32> {
+        // Within a unit, and on the list for the CPU, levels rise with the index.
+        let units = self.units.iter().map(|unit| unit.members.start);
+        let cpu = self.cpu.front().map(|&(index, _)| index);
+        units.chain(cpu).map(|index| self.members[index].level).min()
+    }
+
+    fn is_done(&self) -> bool {
+        self.next == self.members.len() && self.units.is_empty() && self.cpu.is_empty()
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        let shared = self.accelerator.shared();
+        let stats = &shared.lanes[shared.lane_index() as usize].stats;
+        stats.latency(self.path, clock::to_nanos(clock::now().saturating_sub(self.begun)));
+    }
+
+    /// Sends as many units as may be sent now; hands members that no device can take to the CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BatchFlight::poll`].
+    unsafe fn launch(&mut self) {
+        while self.next < self.members.len() {
+            let member = &self.members[self.next];
+            if member.outcome.is_some() {
+                self.next += 1;
+                continue;
+            }
+            if self.units.len() == MOST_UNITS || self.lowest_level().is_some_and(|lowest| lowest < member.level) {
+                break;
+            }
+            // SAFETY: the caller's promise.
+            match unsafe { self.send() } {
+                Ok(()) => {}
+                // Pressure from ourselves: wait for a unit to come back.
+                Err(Reason::QueueFull | Reason::NoSlot) if !self.units.is_empty() => break,
+                Err(reason) => {
+                    self.cpu.push_back((self.next, reason));
+                    self.next += 1;
+                }
+            }
+        }
+    }
+
+    /// Sends one unit, starting with member `next`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BatchFlight::poll`].
+    unsafe fn send(&mut self) -> Result<(), Reason> {
+        let shared = self.accelerator.shared();
+        if self.route == Route::Cpu {
+            return Err(Reason::Forced);
+        }
+        if shared.queues.is_empty() {
+            return Err(Reason::NoDevice);
+        }
+        if shared.is_forked() {
+            return Err(Reason::Forked);
+        }
+        if self.total < shared.policy.min_device_size as u64 {
+            return Err(Reason::BelowThreshold);
+        }
+        let mut submission = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
+        let mut reason = Reason::DeviceLost;
+        for index in shared.queues_from(submission.lane) {
+            let queue = &shared.queues[index as usize];
+            if !queue.is_open() {
+                continue;
+            }
+            let block = self.block.as_ref().expect("begun");
+            let record = submission.record_addr(shared);
+            let may_fence = self.units.is_empty() && self.cpu.is_empty();
+            let Some((descriptor, members)) =
+                form(&self.members, block, self.next, may_fence, record, queue.capabilities())
+            else {
+                reason = Reason::Unsupported;
+                continue;
+            };
+            // SAFETY: the caller's promise covers the buffers; list and records are in `block`, which lives as long.
+            match unsafe { submission.send(shared, index, &descriptor, clock::now()) } {
+                Admission::Accepted => {
+                    if members.len() > 1 {
+                        submission.lane(shared).stats.event(Event::Batches);
+                    }
+                    self.next = members.end;
+                    self.units.push(Unit { submission, members });
+                    return Ok(());
+                }
+                Admission::Full => reason = Reason::QueueFull,
+                Admission::Closed => {}
+            }
+        }
+        submission.free(shared);
+        Err(reason)
+    }
+
+    /// Takes back the units that have ended. Returns whether there were any.
+    fn collect(&mut self) -> Result<bool, Runaway> {
+        let shared = self.accelerator.shared();
+        let mut any = false;
+        let mut at = 0;
+        while at < self.units.len() {
+            let submission = self.units[at].submission;
+            let whole = match submission.look(shared, false) {
+                Look::Waiting => {
+                    at += 1;
+                    continue;
+                }
+                // SAFETY: it is complete.
+                Look::Complete => Ok(unsafe { submission.record(shared) }),
+                Look::Lost(reason) => Err(reason),
+                Look::Runaway => {
+                    submission.leak(&self.accelerator);
+                    return Err(Runaway);
+                }
+            };
+            any = true;
+            let unit = self.units.remove(at);
+            let block = self.block.as_ref().expect("begun");
+            let single = unit.members.len() == 1;
+            for index in unit.members {
+                // A member's record is 0 if it was abandoned, or lost with its queue.
+                let record = match (&whole, single) {
+                    (Ok(record), true) => Ok(*record),
+                    (Err(reason), true) => Err(*reason),
+                    (whole, false) if block.records[index].status() == 0 => {
+                        Err(*whole.as_ref().err().unwrap_or(&Reason::Abandoned))
+                    }
+                    // SAFETY: its status is not 0, and the unit has ended, so no device will write it any more.
+                    (_, false) => Ok(unsafe { block.records[index].read() }),
+                };
+                let stats = &submission.lane(shared).stats;
+                // SAFETY: the unit has ended, so nobody else touches the cell, which `form` wrote.
+                let sent = unsafe { block.descriptors[index].get().read() };
+                match settle(&mut self.members[index], &sent, record) {
+                    Ok(()) => {
+                        let job = &self.members[index].job;
+                        stats.operation(Path::Device, job.operation(), job.total());
+                    }
+                    Err(reason) => {
+                        if reason == Reason::PageFault {
+                            stats.event(Event::PageFaults);
+                        }
+                        self.cpu.push_back((index, reason));
+                    }
+                }
+            }
+            // Last, because it may drop a waker, and that may panic.
+            submission.free(shared);
+        }
+        // Units may have ended out of order; fences hold between units, so order matters only among what is here.
+        if any && self.cpu.len() > 1 {
+            self.cpu.make_contiguous().sort_unstable_by_key(|&(index, _)| index);
+        }
+        Ok(any)
+    }
+
+    /// Does one slice of CPU work.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BatchFlight::poll`].
+    unsafe fn run_slice(&mut self) {
+        self.path = Path::Cpu;
+        let shared = self.accelerator.shared();
+        let stats = &shared.lanes[shared.lane_index() as usize].stats;
+        let mut budget = shared.cpu_slice();
+        while let Some(&(index, reason)) = self.cpu.front() {
+            let member = &mut self.members[index];
+            // From its beginning, even if the device has done a part: a job's pieces can be done over.
+            let piece = member.job.next_slice(budget.max(4096));
+            // SAFETY: the caller's promise; the member is with no device.
+            let outcome = unsafe { member.job.run(piece) };
+            member.outcome = member.job.absorb(piece, outcome);
+            if member.outcome.is_some() {
+                stats.reason(reason);
+                stats.operation(Path::Cpu, member.job.operation(), member.job.total());
+                self.cpu.pop_front();
+            }
+            budget = budget.saturating_sub(piece);
+            if budget == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// What several slots keep together until the last of them has been reaped.
+struct Estate<T>(#[allow(dead_code)] T);
+
+// SAFETY: the content is never accessed through a shared reference - the field is private and nobody reads it - only
+// dropped, by whichever thread drops the last `Arc`, for which `T: Send` is enough.
+unsafe impl<T: Send> Sync for Estate<T> {}
+
+/// Writes the descriptors of the next unit. `None` if the queue can take not even the first member.
+///
+/// It starts with member `start`, and may span levels if `may_fence`; its record goes to address `record`. Gives the
+/// descriptor to send, and the members in it.
+fn form(
+    members: &[Member],
+    block: &Block,
+    start: usize,
+    may_fence: bool,
+    record: u64,
+    caps: &Capabilities,
+) -> Option<(Descriptor, Range<usize>)> {
+    let limit = if caps.supports(opcode::BATCH) { caps.max_batch_size() as usize } else { 1 };
+    let mut end = start;
+    for member in members[start..].iter().take(limit) {
+        let fenced = end > start && member.level != members[end - 1].level;
+        if member.outcome.is_some() || fenced && !may_fence {
+            break;
+        }
+        let Some(mut descriptor) = describe(&member.job, &block.records[end], caps) else { break };
+        if fenced {
+            descriptor.flags_opcode |= flag::FENCE;
+        }
+        // SAFETY: the member is not out, so no device reads its cell.
+        unsafe { block.descriptors[end].get().write(descriptor) };
+        block.records[end].reset();
+        end += 1;
+    }
+    let mut count = end - start;
+    if count > 1 && count < caps.min_batch_size() as usize {
+        count = 1;
+    }
+    match count {
+        0 => None,
+        1 => {
+            // By itself, with the slot's own record.
+            // SAFETY: as above; written just now.
+            let mut single = unsafe { block.descriptors[start].get().read() };
+            single.completion_addr = record;
+            Some((single, start..start + 1))
+        }
+        _ => {
+            let list = block.descriptors[start..].as_ptr().expose_provenance() as u64;
+            let batch = Batch::new(list, count as u32).record(record).build(caps).ok()?;
+            Some((batch, start..start + count))
+        }
+    }
+}
+
+/// The member descriptor of a job, if the queue can take the job in one piece.
+fn describe(job: &Job, record: &RecordCell, caps: &Capabilities) -> Option<Descriptor> {
+    if job.next_piece(caps.max_transfer_size()) != job.total() {
+        return None;
+    }
+    job.describe(job.total(), record.addr(), false, caps).ok()
+}
+
+/// Gives a member its outcome, or the reason why the CPU has to do it.
+fn settle(member: &mut Member, sent: &Descriptor, record: Result<CompletionRecord, Reason>) -> Result<(), Reason> {
+    let record = record?;
+    if let Some(outcome) = outcome_of(sent, &record, 0) {
+        member.outcome = member.job.absorb(member.job.total(), outcome);
+        debug_assert!(member.outcome.is_some());
+        return Ok(());
+    }
+    match record.status & status::CODE_MASK {
+        status::PAGE_FAULT | status::PAGE_RESPONSE => Err(Reason::PageFault),
+        _ => Err(Reason::DeviceError),
+    }
+}

@@ -1,0 +1,482 @@
+//! The way of one job: device or CPU, piece after piece, until there is a result.
+//!
+//! ```text
+//!   Fresh --- device takes it ---> Out --- record complete ---> next piece, or Ended
+//!     |                             |----- page fault ---------> resumed where it stopped, still Out
+//!     |                             |----- anything else ------> Cpu
+//!     |                             '----- queue quiesced -----> Cpu (the piece is done again from its start)
+//!     '---- no device, too small, full ----> Cpu --- slice after slice ---> Ended
+//! ```
+//!
+//! [`Flight::advance`] makes whatever progress can be made without waiting. [`Flight::poll`] and [`Flight::wait`] add
+//! the two ways of waiting. A flight knows addresses, not buffers: its owner keeps those alive, or hands them over
+//! with [`Flight::detach`].
+
+use std::task::{Context, Poll, ready};
+
+use idxd_sys::{CompletionRecord, Descriptor};
+
+use super::Route;
+use super::job::{Job, Outcome};
+use super::record::{outcome_of, touch};
+use super::submission::{Look, Submission};
+use crate::accelerator::Accelerator;
+use crate::clock;
+use crate::descriptor::{Completion, Resume};
+use crate::device::Admission;
+use crate::lane::slot::Cargo;
+use crate::stats::{Event, Path, Reason};
+
+/// Why a flight ended without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It was to stay off the CPU, and could not. The buffers are free.
+    DeviceOnly(Reason),
+    /// The device cannot be made to stop. The buffers must never be touched again.
+    Runaway,
+}
+
+/// One job on its way.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    accelerator: Accelerator,
+    job: Job,
+    stage: Stage,
+    pub(crate) route: Route,
+    pub(crate) cache_control: bool,
+    resumes: u8,
+    path: Path,
+    /// Ticks at the first poll.
+    begun: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Nothing has happened yet.
+    Fresh,
+    /// A descriptor is with a device; the piece's length, whatever part of it this descriptor covers.
+    Out(Submission, u64),
+    /// The CPU does the rest.
+    Cpu(Reason),
+    /// There is nothing more to do.
+    Ended,
+}
+
+/// How far [`Flight::advance`] came.
+pub(crate) enum Step {
+    /// A descriptor is out and has not completed.
+    Waiting,
+    /// A slice of CPU work is done, and there is more.
+    Sliced,
+    /// Done.
+    Done(Result<Outcome, Trouble>),
+}
+
+/// How a completed descriptor goes on.
+enum Next {
+    Waiting,
+    Submitted,
+    Done(Outcome),
+    Cpu(Reason),
+    Runaway,
+}
+
+impl Flight {
+    pub(crate) fn new(accelerator: Accelerator, job: Job) -> Self {
+        Self {
+            accelerator,
+            job,
+            stage: Stage::Fresh,
+            route: Route::Auto,
+            cache_control: false,
+            resumes: 0,
+            path: Path::Cpu,
+            begun: 0,
+        }
+    }
+
+    pub(crate) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Who did the job, or its last part; meaningful once it has ended.
+    pub(crate) fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Ends it before it has begun.
+    pub(crate) fn abandon(&mut self) {
+        debug_assert!(self.is_fresh());
+        self.stage = Stage::Ended;
+    }
+
+    pub(crate) fn set_seed(&mut self, seed: u32) {
+        debug_assert!(self.is_fresh());
+        self.job.set_seed(seed);
+    }
+
+    /// Whether nothing has been done yet, so that accelerator and route may still be changed.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.stage, Stage::Fresh)
+    }
+
+    pub(crate) fn reroute(&mut self, accelerator: &Accelerator) {
+        debug_assert!(self.is_fresh());
+        self.accelerator = accelerator.clone();
+    }
+
+    /// Polls for the result: a look, a short spin, some rounds of waking itself, then the poller thread.
+    ///
+    /// # Safety
+    ///
+    /// From the first poll until the flight has ended, or been detached together with them, the job's buffers are
+    /// valid and nobody else touches them (sources may be read).
+    pub(crate) unsafe fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Trouble>> {
+        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+        loop {
+            // SAFETY: the caller's promise.
+            match unsafe { self.advance(false) } {
+                Step::Done(result) => {
+                    coop.made_progress();
+                    return Poll::Ready(result);
+                }
+                Step::Sliced => {
+                    coop.made_progress();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Step::Waiting => {
+                    let Stage::Out(submission, piece) = &mut self.stage else { continue };
+                    if !submission.wait_a_little(&self.accelerator, *piece, cx) {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts, without waiting: submits to a device, or does everything on the CPU. Gives the outcome if there is one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::wait`], which the caller will call unless there is an outcome.
+    pub(crate) unsafe fn start(&mut self) -> Option<Outcome> {
+        let guard = AbortOnUnwind;
+        let outcome = loop {
+            // SAFETY: the caller's promise.
+            match unsafe { self.advance(true) } {
+                Step::Done(result) => break Some(expect_outcome(result)),
+                Step::Sliced => {}
+                Step::Waiting => break None,
+            }
+        };
+        std::mem::forget(guard);
+        outcome
+    }
+
+    /// Waits on the calling thread: spins, then yields, then naps; recovers the queue if it has died.
+    ///
+    /// # Safety
+    ///
+    /// The job's memory is valid, and nobody else touches it (sources may be read), until this has returned. It does
+    /// not return, nor unwind, before the device is done with it, come what may.
+    pub(crate) unsafe fn wait(&mut self) -> Outcome {
+        let guard = AbortOnUnwind;
+        let mut rounds = 0u32;
+        let mut left = self.job.len();
+        let outcome = loop {
+            // SAFETY: the caller's promise.
+            match unsafe { self.advance(true) } {
+                Step::Done(result) => break expect_outcome(result),
+                Step::Sliced => {}
+                Step::Waiting => {
+                    // Every piece is waited for afresh.
+                    rounds = if left == self.job.len() { rounds.saturating_add(1) } else { 1 };
+                    left = self.job.len();
+                    if let Stage::Out(submission, _) = &self.stage {
+                        submission.wait_round(self.accelerator.shared(), rounds);
+                    }
+                }
+            }
+        };
+        std::mem::forget(guard);
+        outcome
+    }
+
+    /// Hands whatever the device may still write to the poller, or back if there is nothing such.
+    ///
+    /// `cargo` is called only if a descriptor is still out; it gives the buffers.
+    pub(crate) fn detach(&mut self, cargo: impl FnOnce() -> Box<dyn Cargo>) {
+        if let Stage::Out(submission, _) = std::mem::replace(&mut self.stage, Stage::Ended) {
+            submission.detach(self.accelerator.shared(), cargo);
+        }
+    }
+
+    /// Makes whatever progress can be made without waiting. `insist`: a caller that cannot leave its buffers behind
+    /// keeps waiting even for a device that has run away.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    #[inline]
+    unsafe fn advance(&mut self, insist: bool) -> Step {
+        loop {
+            match self.stage {
+                Stage::Fresh => {
+                    if self.job.len() == 0 {
+                        self.stage = Stage::Ended;
+                        return Step::Done(Ok(self.job.outcome()));
+                    }
+                    self.begun = clock::now();
+                    // SAFETY: the caller's promise covers what the descriptor will name.
+                    match unsafe { self.launch() } {
+                        Ok(()) => {}
+                        Err(reason) => {
+                            if let Some(trouble) = self.fall_back(reason) {
+                                return Step::Done(Err(trouble));
+                            }
+                        }
+                    }
+                }
+                Stage::Out(submission, piece) => {
+                    // SAFETY: the caller's promise.
+                    match unsafe { self.collect(submission, piece, insist) } {
+                        Next::Waiting => return Step::Waiting,
+                        Next::Submitted => {}
+                        Next::Done(outcome) => {
+                            self.stage = Stage::Ended;
+                            self.record(Path::Device, submission.lane);
+                            return Step::Done(Ok(outcome));
+                        }
+                        Next::Cpu(reason) => {
+                            if let Some(trouble) = self.fall_back(reason) {
+                                return Step::Done(Err(trouble));
+                            }
+                        }
+                        Next::Runaway => {
+                            self.stage = Stage::Ended;
+                            return Step::Done(Err(Trouble::Runaway));
+                        }
+                    }
+                }
+                Stage::Cpu(reason) => {
+                    let slice = self.accelerator.shared().cpu_slice();
+                    let piece = self.job.next_slice(slice);
+                    // SAFETY: the caller's promise, and no descriptor is out.
+                    let outcome = unsafe { self.job.run(piece) };
+                    match self.job.absorb(piece, outcome) {
+                        None => return Step::Sliced,
+                        Some(outcome) => return self.ended_on_cpu(outcome, reason),
+                    }
+                }
+                Stage::Ended => panic!("an operation was polled after it had completed"),
+            }
+        }
+    }
+
+    /// Finds a slot and a queue for the first piece.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    #[inline]
+    unsafe fn launch(&mut self) -> Result<(), Reason> {
+        let shared = self.accelerator.shared();
+        if self.route == Route::Cpu {
+            return Err(Reason::Forced);
+        }
+        if shared.queues.is_empty() {
+            return Err(Reason::NoDevice);
+        }
+        if self.route == Route::Auto && self.job.len() < shared.policy.min_device_size as u64 {
+            return Err(Reason::BelowThreshold);
+        }
+        if self.job.is_too_entangled() {
+            return Err(Reason::Unsupported);
+        }
+        if shared.is_forked() {
+            return Err(Reason::Forked);
+        }
+        let mut submission = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
+        let mut reason = Reason::DeviceLost;
+        for index in shared.queues_from(submission.lane) {
+            let queue = &shared.queues[index as usize];
+            if !queue.is_open() {
+                continue;
+            }
+            let caps = queue.capabilities();
+            let piece = self.job.next_piece(caps.max_transfer_size());
+            let record = submission.record_addr(shared);
+            let Ok(descriptor) = self.job.describe(piece, record, self.cache_control, caps) else {
+                reason = Reason::Unsupported;
+                continue;
+            };
+            // SAFETY: the caller's promise; nothing is out on a fresh slot.
+            match unsafe { submission.send(shared, index, &descriptor, self.begun) } {
+                Admission::Accepted => {
+                    self.stage = Stage::Out(submission, piece);
+                    return Ok(());
+                }
+                Admission::Full => reason = Reason::QueueFull,
+                Admission::Closed => {}
+            }
+        }
+        submission.free(shared);
+        Err(reason)
+    }
+
+    /// Looks at the descriptor that is out; goes on if it has completed or is lost.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    #[inline]
+    unsafe fn collect(&mut self, submission: Submission, piece: u64, insist: bool) -> Next {
+        let shared = self.accelerator.shared();
+        match submission.look(shared, insist) {
+            Look::Waiting => return Next::Waiting,
+            Look::Complete => {}
+            Look::Lost(reason) => {
+                self.stage = Stage::Ended;
+                submission.free(shared);
+                return Next::Cpu(reason);
+            }
+            Look::Runaway => {
+                self.stage = Stage::Ended;
+                submission.leak(&self.accelerator);
+                return Next::Runaway;
+            }
+        }
+        // SAFETY: it is complete.
+        let record = unsafe { submission.record(shared) };
+        let sent = submission.sent(shared);
+        let Some(outcome) = outcome_of(&sent, &record, piece - u64::from(sent.xfer_size)) else {
+            // SAFETY: the caller's promise; the descriptor has ended.
+            return unsafe { self.mend(submission, piece, &sent, &record) };
+        };
+        let Some(outcome) = self.job.absorb(piece, outcome) else {
+            // SAFETY: the caller's promise.
+            return unsafe { self.next_piece(submission) };
+        };
+        self.stage = Stage::Ended;
+        submission.free(shared);
+        Next::Done(outcome)
+    }
+
+    /// Submits the next piece of a job that takes several descriptors, from the slot it already has.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`]; nothing is out.
+    #[cold]
+    unsafe fn next_piece(&mut self, mut submission: Submission) -> Next {
+        let shared = self.accelerator.shared();
+        let caps = submission.queue(shared).capabilities();
+        let piece = self.job.next_piece(caps.max_transfer_size());
+        self.resumes = 0;
+        let described = self.job.describe(piece, submission.record_addr(shared), self.cache_control, caps);
+        let admission = match &described {
+            // SAFETY: the caller's promise.
+            Ok(descriptor) => unsafe { submission.resend(shared, descriptor) },
+            Err(_) => Admission::Closed,
+        };
+        if admission == Admission::Accepted {
+            self.stage = Stage::Out(submission, piece);
+            return Next::Submitted;
+        }
+        self.stage = Stage::Ended;
+        submission.free(shared);
+        Next::Cpu(reason_for(admission))
+    }
+
+    /// A descriptor has ended without success: resumes it, or leaves its piece to the CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`]; the descriptor has ended.
+    #[cold]
+    unsafe fn mend(
+        &mut self,
+        mut submission: Submission,
+        piece: u64,
+        sent: &Descriptor,
+        record: &CompletionRecord,
+    ) -> Next {
+        let shared = self.accelerator.shared();
+        let lane = submission.lane(shared);
+        let completion = Completion::decode(sent.opcode(), record);
+        let mut reason = Reason::DeviceError;
+        // What is still to be done of the piece: all of what was sent, unless the device says how far it came. Doing
+        // over is safe, see `job`.
+        let mut rest = *sent;
+        if completion.is_partial() {
+            lane.stats.event(Event::PageFaults);
+            reason = Reason::PageFault;
+            if let Resume::Continue(continuation) = Resume::plan(sent, record, submission.queue(shared).capabilities())
+            {
+                rest = continuation.descriptor;
+            }
+            if u32::from(self.resumes) < shared.policy.max_resumes {
+                self.resumes += 1;
+                touch(&rest, &completion);
+                // SAFETY: the continuation names a part of what the caller has promised; nothing is out.
+                let admission = unsafe { submission.resend(shared, &rest) };
+                if admission == Admission::Accepted {
+                    lane.stats.event(Event::Resumes);
+                    self.stage = Stage::Out(submission, piece);
+                    return Next::Submitted;
+                }
+                reason = reason_for(admission);
+            }
+        }
+        self.stage = Stage::Ended;
+        submission.free(shared);
+        // The CPU does the piece from its beginning, slice by slice like everything it does; see `job` on why it may.
+        Next::Cpu(reason)
+    }
+
+    fn ended_on_cpu(&mut self, outcome: Outcome, reason: Reason) -> Step {
+        self.stage = Stage::Ended;
+        let lane = self.accelerator.shared().lane_index();
+        self.accelerator.shared().lanes[lane as usize].stats.reason(reason);
+        self.record(Path::Cpu, lane);
+        Step::Done(Ok(outcome))
+    }
+
+    /// From now on the CPU does it, unless it must not.
+    fn fall_back(&mut self, reason: Reason) -> Option<Trouble> {
+        if self.route == Route::Device {
+            self.stage = Stage::Ended;
+            return Some(Trouble::DeviceOnly(reason));
+        }
+        self.stage = Stage::Cpu(reason);
+        None
+    }
+
+    #[inline]
+    fn record(&mut self, path: Path, lane: u32) {
+        self.path = path;
+        let nanos = clock::to_nanos(clock::now().saturating_sub(self.begun));
+        let lane = &self.accelerator.shared().lanes[lane as usize];
+        lane.stats.operation(path, self.job.operation(), self.job.total());
+        lane.stats.latency(path, nanos);
+    }
+}
+
+/// A panic in here would be a bug of ours; but while a device may write borrowed memory, nobody may unwind past it.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+fn expect_outcome(result: Result<Outcome, Trouble>) -> Outcome {
+    // Blocking calls are not device-only, and insist on a device that has run away.
+    result.expect("a blocking operation always ends with an outcome")
+}
+
+fn reason_for(admission: Admission) -> Reason {
+    if admission == Admission::Closed { Reason::DeviceLost } else { Reason::QueueFull }
+}

@@ -1,0 +1,97 @@
+//! Every limit of the runtime, as configured and as the hot path wants it.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::clock;
+
+/// The limits by which an [`Accelerator`](crate::Accelerator) decides. Every one has a default that suits a tokio
+/// service on a machine with a shared work queue.
+///
+/// ```
+/// let mut policy = dsa::Policy::default();
+/// policy.min_device_size = 64 * 1024;
+/// let accelerator = dsa::Accelerator::builder().policy(policy).build()?;
+/// # Ok::<(), dsa::BuildError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// Operations of fewer bytes than this are done by the CPU at once; for a batch, the bytes of all members together
+    /// count. Default 4 KiB.
+    pub min_device_size: usize,
+    /// How often a full queue is asked again, per submission, before the CPU does the work; at most 65,536. Default 16.
+    pub retries: u32,
+    /// How often one piece is resubmitted after a page fault before the CPU does the rest of it. Default 4.
+    pub max_resumes: u32,
+    /// How long the first poll of a small operation looks for its completion without giving up its turn, if nothing else
+    /// is in flight on the lane; never longer than [`dead_after`](Self::dead_after). Default 2 us.
+    pub spin: Duration,
+    /// The largest operation, in bytes, for which the first poll spins. Default 16 KiB.
+    pub spin_max_size: usize,
+    /// How long after submission a future keeps waking itself before it leaves the waiting to the poller thread; never
+    /// longer than [`dead_after`](Self::dead_after). Default 100 us.
+    pub self_wake: Duration,
+    /// The largest operation, in bytes, for which a future wakes itself; larger ones go to the poller thread at once.
+    /// Default 512 KiB.
+    pub self_wake_max_size: usize,
+    /// How many bytes the CPU works on in one poll before other tasks get a turn. Rounded up to 4 KiB. Default 256 KiB.
+    pub cpu_slice: usize,
+    /// After this time without completion the queue is asked whether it is alive, and recovered if not. At least 1 ms.
+    /// Default 20 ms.
+    pub dead_after: Duration,
+    /// After this time without completion an operation on a live queue counts as lost, and the queue is recovered. At
+    /// least 1 ms; less than the slowest operation takes costs recoveries for nothing. Default 5 s.
+    pub lost_after: Duration,
+    /// Lanes: independent sets of slots that threads are spread over. 0, the default, makes one per available CPU.
+    pub lanes: usize,
+    /// Operations in flight per lane; what exceeds them is done by the CPU. Default 256.
+    pub slots_per_lane: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            min_device_size: 4096,
+            retries: 16,
+            max_resumes: 4,
+            spin: Duration::from_micros(2),
+            spin_max_size: 16 << 10,
+            self_wake: Duration::from_micros(100),
+            self_wake_max_size: 512 << 10,
+            cpu_slice: 256 << 10,
+            dead_after: Duration::from_millis(20),
+            lost_after: Duration::from_secs(5),
+            lanes: 0,
+            slots_per_lane: 256,
+        }
+    }
+}
+
+/// The durations of a [`Policy`] in clock ticks, computed once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) spin: u64,
+    pub(crate) self_wake: u64,
+}
+
+impl Limits {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        // A future that looks for itself is watched by nobody else, so it must not do so for longer than the watchdog waits.
+        let capped = |limit: Duration| clock::ticks(limit.min(policy.dead_after));
+        Self { spin: capped(policy.spin), self_wake: capped(policy.self_wake) }
+    }
+}
+
+/// Where one operation may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// The device if it pays and can be had, else the CPU.
+    #[default]
+    Auto,
+    /// The device, whatever the size; an error if it cannot be had.
+    Device,
+    /// The CPU.
+    Cpu,
+}

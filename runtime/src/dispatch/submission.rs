@@ -1,0 +1,246 @@
+//! One slot in use: a descriptor with a device, and the ways of waiting for it.
+//!
+//! Both single operations ([`super::flight`]) and batches hold a slot through a [`Submission`]. It must be freed or
+//! detached explicitly; merely dropping it would lose the slot (and free nothing, which is the safe side).
+
+use std::task::Context;
+use std::time::Duration;
+
+use idxd_sys::{CompletionRecord, Descriptor};
+
+use crate::accelerator::Accelerator;
+use crate::clock;
+use crate::device::{Admission, Queue};
+use crate::lane::slot::Cargo;
+use crate::lane::{Fate, Lane};
+use crate::shared::Shared;
+use crate::stats::{Event, Reason};
+
+/// A held slot, and where its descriptor went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submission {
+    pub(crate) lane: u32,
+    slot: u32,
+    queue: u32,
+    epoch: u32,
+    /// Until when a future wakes itself; 0 before the first wait for this descriptor.
+    self_wake_until: u64,
+    /// Whether a waker was left in the slot.
+    armed: bool,
+}
+
+/// What a look at the completion record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// The device has it.
+    Waiting,
+    /// The record is complete.
+    Complete,
+    /// It will never complete, and no device works on it.
+    Lost(Reason),
+    /// It may complete, or be worked on, at any time in the future; nobody can tell or prevent it.
+    Runaway,
+}
+
+impl Submission {
+    /// Takes a slot of the calling thread's lane.
+    #[inline]
+    pub(crate) fn acquire(shared: &Shared) -> Option<Self> {
+        let lane = shared.lane_index();
+        let slot = shared.lanes[lane as usize].acquire()?;
+        Some(Self { lane, slot, queue: 0, epoch: 0, self_wake_until: 0, armed: false })
+    }
+
+    /// Address of the slot's completion record.
+    #[inline]
+    pub(crate) fn record_addr(&self, shared: &Shared) -> u64 {
+        self.lane(shared).record_addr(self.slot)
+    }
+
+    /// The queue that the last descriptor went to.
+    #[inline]
+    pub(crate) fn queue<'a>(&self, shared: &'a Shared) -> &'a Queue {
+        &shared.queues[self.queue as usize]
+    }
+
+    #[inline]
+    pub(crate) fn lane<'a>(&self, shared: &'a Shared) -> &'a Lane {
+        &shared.lanes[self.lane as usize]
+    }
+
+    /// Writes `descriptor` into the slot and submits it to queue number `queue`.
+    ///
+    /// # Safety
+    ///
+    /// No descriptor of this slot is out. `descriptor` names the slot's record, and memory that stays valid, and is
+    /// not touched against what the descriptor does, until [`Submission::look`] has said `Complete` or `Lost`.
+    #[inline]
+    pub(crate) unsafe fn send(&mut self, shared: &Shared, queue: u32, descriptor: &Descriptor, now: u64) -> Admission {
+        let lane = self.lane(shared);
+        let place = lane.descriptor(self.slot);
+        // SAFETY: the holder of the slot may write its descriptor.
+        unsafe { place.write(*descriptor) };
+        lane.reset_record(self.slot);
+        self.queue = queue;
+        self.self_wake_until = 0;
+        let slot = self.slot;
+        let target = &shared.queues[queue as usize];
+        let retries = shared.policy.retries;
+        // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile; the caller
+        // vouches for the rest.
+        let admission = unsafe {
+            target.submit(self.lane, &lane.stats, &*place, retries, |epoch| {
+                self.epoch = epoch;
+                lane.slot(slot).stamp(queue, epoch, now);
+            })
+        };
+        if admission != Admission::Accepted && target.is_suspicious() {
+            // The poller finds out whether the queue is just busy or dead.
+            shared.bell.ring();
+        }
+        admission
+    }
+
+    /// Submits another descriptor from the same slot to the same queue.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submission::send`].
+    pub(crate) unsafe fn resend(&mut self, shared: &Shared, descriptor: &Descriptor) -> Admission {
+        if shared.is_forked() {
+            return Admission::Closed;
+        }
+        // SAFETY: forwarded.
+        unsafe { self.send(shared, self.queue, descriptor, clock::now()) }
+    }
+
+    /// Looks at the record. `insist`: somebody who cannot leave the memory behind waits even for a runaway device.
+    /// After anything but `Waiting` and `Runaway` the queue's credit has been returned, once.
+    #[inline]
+    pub(crate) fn look(&self, shared: &Shared, insist: bool) -> Look {
+        let (lane, queue) = (self.lane(shared), self.queue(shared));
+        if lane.status(self.slot) == 0 {
+            match queue.fate(self.epoch) {
+                Fate::Lost => {}
+                _ if shared.is_forked() => {}
+                Fate::Runaway if !insist => return Look::Runaway,
+                Fate::Open | Fate::Runaway => return Look::Waiting,
+            }
+            // The new epoch was published after the quiesce: what is not complete now never will be.
+            if lane.status(self.slot) == 0 {
+                queue.return_credit();
+                return Look::Lost(if shared.is_forked() { Reason::Forked } else { Reason::DeviceLost });
+            }
+        }
+        queue.return_credit();
+        Look::Complete
+    }
+
+    /// The completion record.
+    ///
+    /// # Safety
+    ///
+    /// [`Submission::look`] has said `Complete` for the last descriptor sent.
+    #[inline]
+    pub(crate) unsafe fn record(&self, shared: &Shared) -> CompletionRecord {
+        // SAFETY: the slot is held, and its status was not 0.
+        unsafe { self.lane(shared).record(self.slot) }
+    }
+
+    /// The descriptor that was sent last.
+    #[inline]
+    pub(crate) fn sent(&self, shared: &Shared) -> Descriptor {
+        // SAFETY: the holder of the slot reads what it wrote itself; the device only reads the cell.
+        unsafe { self.lane(shared).descriptor(self.slot).read() }
+    }
+
+    /// Gives the slot back. Nothing is out, and whoever held this value has forgotten it already: dropping the waker that
+    /// may be in the slot runs code of the user, which may panic.
+    #[inline]
+    pub(crate) fn free(self, shared: &Shared) {
+        let lane = self.lane(shared);
+        // Taken before the slot is somebody else's, dropped after it.
+        let waker = if self.armed { lane.slot(self.slot).waker.take() } else { None };
+        lane.release(self.slot);
+        drop(waker);
+    }
+
+    /// The caller goes away with a descriptor out: what the device may still write moves into the slot. `cargo` is
+    /// called only if that is necessary.
+    pub(crate) fn detach(self, shared: &Shared, cargo: impl FnOnce() -> Box<dyn Cargo>) {
+        let lane = self.lane(shared);
+        lane.stats.event(Event::Cancelled);
+        match self.look(shared, false) {
+            Look::Complete | Look::Lost(_) => self.free(shared),
+            Look::Waiting | Look::Runaway => {
+                lane.orphan(self.slot, cargo());
+                shared.bell.ring();
+            }
+        }
+    }
+
+    /// Gives the slot, its record, and everything around them up for good.
+    #[cold]
+    pub(crate) fn leak(&self, accelerator: &Accelerator) {
+        let shared = accelerator.shared();
+        shared.leak_one();
+        self.lane(shared).stats.event(Event::Leaked);
+        // A device may write to the record at any time: the lanes must never be freed.
+        std::mem::forget(accelerator.clone());
+    }
+
+    /// One step of asynchronous waiting for an operation of `size` bytes: a short spin, then rounds of waking itself,
+    /// then the poller. True if the caller should look again at once, false if a wake-up is certain.
+    #[inline]
+    pub(crate) fn wait_a_little(&mut self, accelerator: &Accelerator, size: u64, cx: &Context<'_>) -> bool {
+        let shared = accelerator.shared();
+        let lane = self.lane(shared);
+        let now = clock::now();
+        if self.self_wake_until == 0 {
+            let limits = accelerator.limits();
+            let patience = if size <= shared.policy.self_wake_max_size as u64 { limits.self_wake } else { 0 };
+            self.self_wake_until = now + patience;
+            // With company in flight there is better to do than to look at one record: poll the others.
+            if size <= shared.policy.spin_max_size as u64 && lane.in_flight() == 1 {
+                let until = now + limits.spin;
+                while clock::now() < until {
+                    if lane.status(self.slot) != 0 {
+                        lane.stats.event(Event::InlineCompletions);
+                        return true;
+                    }
+                    std::hint::spin_loop();
+                }
+            }
+        }
+        if now < self.self_wake_until {
+            cx.waker().wake_by_ref();
+            return false;
+        }
+        // Out of patience: leave it to the poller. Register, publish, ring, then look once more (see `lane::watch`).
+        // `AtomicWaker` does not survive a panic of the user's inside `register`: the waker that is in the slot is taken
+        // out first, and dropped last, and one whose cloning panics does so here.
+        drop(cx.waker().clone());
+        let _previous = if self.armed { lane.slot(self.slot).waker.take() } else { None };
+        self.armed = true;
+        lane.stats.event(Event::Parks);
+        lane.slot(self.slot).waker.register(cx.waker());
+        lane.watched.insert(self.slot);
+        shared.bell.ring();
+        lane.status(self.slot) != 0 || self.queue(shared).fate(self.epoch) != Fate::Open
+    }
+
+    /// One step of blocking waiting; counts up from 1. Recovers the queue if it has died.
+    pub(crate) fn wait_round(&self, shared: &Shared, round: u32) {
+        const SPINS: u32 = 2_000;
+        const YIELDS: u32 = SPINS + 200;
+        match round {
+            ..SPINS => std::hint::spin_loop(),
+            SPINS..YIELDS => std::thread::yield_now(),
+            _ => {
+                std::thread::sleep(Duration::from_micros(50));
+                let (_, _, at) = self.lane(shared).slot(self.slot).stamped();
+                shared.watch_over(self.queue(shared), self.epoch, at);
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The gate in front of a queue: recovery must be certain that nobody submits behind its back.
+//!
+//! A submitter first announces itself in its lane's counter, then looks at the gate. Who closes the gate first marks it
+//! closed, then looks for announced submitters and waits until they have left. Both sides store before they load, and
+//! all four accesses are sequentially consistent, so they cannot both miss the other.
+//!
+//! There is one counter per queue and lane: lanes do not share a cache line, and traffic to other queues does not keep
+//! anybody waiting.
+
+use crossbeam_utils::CachePadded;
+
+use super::sync::{AtomicBool, AtomicUsize, Ordering, model_fence, spin_wait};
+
+/// Whether a queue takes submissions.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    closed: AtomicBool,
+    /// Threads inside, by lane.
+    inside: Box<[CachePadded<AtomicUsize>]>,
+}
+
+impl Gate {
+    /// An open gate for submitters from `lanes` lanes.
+    pub(crate) fn new(lanes: usize) -> Self {
+        Self {
+            closed: AtomicBool::new(false),
+            inside: (0..lanes).map(|_| CachePadded::new(AtomicUsize::new(0))).collect(),
+        }
+    }
+
+    /// Whether it is open at this moment; a hint.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Enters from lane number `lane`. If that succeeds, the gate's closer waits for [`Gate::leave`].
+    #[inline]
+    pub(crate) fn enter(&self, lane: u32) -> bool {
+        self.inside[lane as usize].fetch_add(1, Ordering::SeqCst);
+        model_fence();
+        if self.closed.load(Ordering::SeqCst) {
+            self.leave(lane);
+            return false;
+        }
+        true
+    }
+
+    /// Leaves after a successful [`Gate::enter`].
+    #[inline]
+    pub(crate) fn leave(&self, lane: u32) {
+        // Release: whoever closes the gate sees what was submitted.
+        self.inside[lane as usize].fetch_sub(1, Ordering::Release);
+    }
+
+    /// Closes the gate and waits until nobody is inside. Those inside leave after one look at the queue (they stop
+    /// retrying when the gate is closed), and those who come find it closed, so this ends.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        model_fence();
+        for lane in &self.inside {
+            while lane.load(Ordering::SeqCst) != 0 {
+                spin_wait();
+            }
+        }
+    }
+
+    /// Opens it again.
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+}

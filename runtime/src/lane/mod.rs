@@ -1,0 +1,242 @@
+//! Lanes: the memory and bookkeeping of operations in flight.
+//!
+//! A lane is a fixed array of slots, each with a completion record and room for its descriptor: three cache lines per
+//! operation, all allocated when the accelerator is built. Threads are spread over the lanes, so that submitters
+//! rarely meet; any thread may finish, orphan or reap any slot, because futures move between threads.
+//!
+//! * [`slot`]: ownership of one operation, the state machine.
+//! * [`records`]: the memory that the device writes.
+//! * [`gate`]: keeping submitters out of a queue that is being recovered.
+//! * [`watch`]: which slots the backstop poller looks after, and how it sleeps.
+//! * [`poller`]: the thread that sees to it that no completion goes unnoticed.
+
+pub(crate) mod gate;
+pub(crate) mod poller;
+pub(crate) mod records;
+pub(crate) mod slot;
+pub(crate) mod sync;
+pub(crate) mod watch;
+
+#[cfg(all(test, dsa_loom))]
+mod loom_tests;
+
+use std::cell::UnsafeCell;
+
+use idxd_sys::{CompletionRecord, Descriptor};
+
+use self::records::Records;
+use self::slot::{Cargo, Slot, State};
+use self::sync::FreeList;
+use self::watch::WatchSet;
+use crate::stats::Recorder;
+
+/// Slots, records and descriptors of one lane.
+pub(crate) struct Lane {
+    slots: Box<[Slot]>,
+    records: Records,
+    descriptors: Box<[DescriptorCell]>,
+    free: FreeList,
+    pub(crate) watched: WatchSet,
+    pub(crate) stats: Recorder,
+}
+
+/// Room for one descriptor, written by the slot's holder, read by the submission instruction or, in a batch list, by
+/// the device.
+#[repr(align(64))]
+pub(crate) struct DescriptorCell(UnsafeCell<Descriptor>);
+
+// SAFETY: a cell is reached through its raw pointer only, whose users see to it that nobody writes while another reads:
+// for slots the holder, for lists the batch that owns them.
+unsafe impl Sync for DescriptorCell {}
+
+impl DescriptorCell {
+    pub(crate) fn new() -> Self {
+        Self(UnsafeCell::new(Descriptor::default()))
+    }
+
+    /// Where the descriptor is. Writing needs the certainty that no device or instruction reads it.
+    #[inline]
+    pub(crate) fn get(&self) -> *mut Descriptor {
+        self.0.get()
+    }
+}
+
+/// What has become of a queue since a descriptor was submitted to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Nothing: the descriptor will complete.
+    Open,
+    /// It was quiesced: what is not complete never will be, and nothing of it is being executed.
+    Lost,
+    /// It could not be quiesced: nobody knows. Waiting futures are told; memory stays where it is.
+    Runaway,
+}
+
+/// What became of a watched slot when the poller looked at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Still with the device.
+    Waiting,
+    /// Its future has been woken.
+    Woken,
+    /// It was an orphan and has been freed.
+    Reaped,
+    /// Nobody needs it watched any more.
+    Gone,
+}
+
+impl Lane {
+    /// A lane of `slots` slots.
+    pub(crate) fn new(slots: usize) -> Self {
+        let free = FreeList::new(slots);
+        for index in 0..slots as u32 {
+            let _ = free.push(index);
+        }
+        Self {
+            slots: (0..slots).map(|_| Slot::new()).collect(),
+            records: Records::new(slots),
+            descriptors: (0..slots).map(|_| DescriptorCell::new()).collect(),
+            free,
+            watched: WatchSet::new(slots),
+            stats: Recorder::new(),
+        }
+    }
+
+    /// A free slot, now held by the caller, or `None` if all are in flight.
+    #[inline]
+    pub(crate) fn acquire(&self) -> Option<u32> {
+        let index = self.free.pop()?;
+        self.slots[index as usize].acquire();
+        Some(index)
+    }
+
+    /// Gives a held slot back; its descriptor has completed, was refused, or is lost.
+    #[inline]
+    pub(crate) fn release(&self, index: u32) {
+        self.slots[index as usize].release();
+        let _ = self.free.push(index);
+    }
+
+    /// Leaves a held slot, with what the device may still write, to the poller. The caller rings the bell.
+    pub(crate) fn orphan(&self, index: u32, cargo: Box<dyn Cargo>) {
+        self.slots[index as usize].orphan(cargo);
+        self.watched.insert(index);
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self, index: u32) -> &Slot {
+        &self.slots[index as usize]
+    }
+
+    /// Slots that are not on the free list.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The address of a slot's completion record.
+    #[inline]
+    pub(crate) fn record_addr(&self, index: u32) -> u64 {
+        self.records[index].addr()
+    }
+
+    /// Prepares a slot's record for the next submission.
+    #[inline]
+    pub(crate) fn reset_record(&self, index: u32) {
+        self.records[index].reset();
+    }
+
+    /// The status byte of a slot's record, with Acquire.
+    #[inline]
+    pub(crate) fn status(&self, index: u32) -> u8 {
+        self.records[index].status()
+    }
+
+    /// What the device does in a model.
+    #[cfg(all(test, dsa_loom))]
+    pub(crate) fn complete(&self, index: u32) {
+        self.records[index].complete();
+    }
+
+    /// A completed record.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the slot and has seen a status other than 0 since the last reset.
+    #[inline]
+    pub(crate) unsafe fn record(&self, index: u32) -> CompletionRecord {
+        // SAFETY: forwarded; a slot has at most one descriptor out at a time, and it has completed.
+        unsafe { self.records[index].read() }
+    }
+
+    /// The descriptor memory of a slot.
+    ///
+    /// The pointer may be written by the slot's holder while no descriptor is being submitted from it.
+    #[inline]
+    pub(crate) fn descriptor(&self, index: u32) -> *mut Descriptor {
+        self.descriptors[index as usize].get()
+    }
+
+    /// Looks at one watched slot, on behalf of a poller: wakes the future whose record is complete, frees the orphan
+    /// whose record is complete. `fate` says what has become of the queue since a given epoch; `returned` is told about every queue entry that came back.
+    pub(crate) fn visit(&self, index: u32, fate: impl Fn(u32, u32) -> Fate, returned: impl FnOnce(u32)) -> Seen {
+        let slot = &self.slots[index as usize];
+        let word = slot.word();
+        let (queue, epoch, _) = slot.stamped();
+        match word.state() {
+            State::Free | State::Claimed => {
+                self.watched.remove(index);
+                // The slot may have been taken and armed again before the bit went. Whoever did that published its
+                // HELD word with the bit, and `remove` acquired it, so this second look cannot miss it.
+                if matches!(slot.word().state(), State::Held | State::Orphaned) {
+                    self.watched.insert(index);
+                    return Seen::Waiting;
+                }
+                Seen::Gone
+            }
+            State::Held => {
+                if self.status(index) == 0 && matches!(fate(queue, epoch), Fate::Open) {
+                    return Seen::Waiting;
+                }
+                self.watched.remove(index);
+                // The owner may have gone since the word was read: then it has set this very bit for its orphan, which may
+                // even be a later descriptor than the one that has completed. It published ORPHANED with the bit, and
+                // `remove` acquired it. (An owner that has armed again is woken below, and arms once more.)
+                if slot.word().state() == State::Orphaned {
+                    self.watched.insert(index);
+                    return Seen::Waiting;
+                }
+                wake(slot);
+                Seen::Woken
+            }
+            State::Orphaned => {
+                if self.status(index) == 0 && !matches!(fate(queue, epoch), Fate::Lost) {
+                    return Seen::Waiting;
+                }
+                let Some(cargo) = slot.claim(word) else { return Seen::Gone };
+                self.watched.remove(index);
+                let waker = slot.waker.take();
+                returned(queue);
+                slot.retire();
+                let _ = self.free.push(index);
+                // Last, and guarded: these are the user's buffers and their `Drop` may panic.
+                contain(|| drop(cargo));
+                contain(|| drop(waker));
+                Seen::Reaped
+            }
+        }
+    }
+}
+
+/// Wakes whoever registered with `slot`; a panicking waker is contained, since it is not the poller's to die of.
+pub(crate) fn wake(slot: &Slot) {
+    contain(|| slot.waker.wake());
+}
+
+/// Runs code of the user (wakers, destructors) where its panic would harm others.
+pub(crate) fn contain(f: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
+        // The panic hook has printed it; the operation that it belonged to is over. The payload is the user's too, and
+        // its destructor may panic in turn, so it is not run.
+        std::mem::forget(payload);
+    }
+}

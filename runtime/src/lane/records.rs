@@ -1,0 +1,142 @@
+//! Completion records: the memory that the device writes.
+//!
+//! One contiguous array per lane, one record per cache line: 32 bytes would do, but then the device's write of one
+//! record would take the line away from a thread that polls its neighbour.
+//!
+//! The device counts as another thread (invariant 2). While a descriptor is with it, nobody forms a reference to the
+//! record: the status byte is read as an atomic through a raw pointer, and the other bytes only after an Acquire load
+//! has seen the status that the device stored last.
+
+#[cfg(not(dsa_loom))]
+mod imp {
+    use std::cell::UnsafeCell;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use idxd_sys::CompletionRecord;
+
+    /// One record, alone in its cache line.
+    #[repr(C, align(64))]
+    pub(crate) struct RecordCell(UnsafeCell<CompletionRecord>);
+
+    // SAFETY: all access goes through raw pointers under the rules of this module: the status byte atomically, the
+    // rest only by the slot's owner while no device may write.
+    unsafe impl Sync for RecordCell {}
+
+    impl RecordCell {
+        pub(crate) fn new() -> Self {
+            Self(UnsafeCell::new(CompletionRecord::default()))
+        }
+
+        /// The address for a descriptor; the provenance is exposed for the device to pick up.
+        #[inline]
+        pub(crate) fn addr(&self) -> u64 {
+            self.0.get().expose_provenance() as u64
+        }
+
+        /// The status byte; 0 means that the device has not completed the descriptor.
+        #[inline]
+        pub(crate) fn status(&self) -> u8 {
+            self.status_byte().load(Ordering::Acquire)
+        }
+
+        /// Clears the status, so that the next non-zero value is the next completion.
+        #[inline]
+        pub(crate) fn reset(&self) {
+            // Relaxed: the submission orders it before anything the device does.
+            self.status_byte().store(0, Ordering::Relaxed);
+        }
+
+        /// The whole record.
+        ///
+        /// # Safety
+        ///
+        /// The caller has seen a status other than 0 since the last reset, and no descriptor that names this record
+        /// is with a device.
+        #[inline]
+        pub(crate) unsafe fn read(&self) -> CompletionRecord {
+            // SAFETY: in bounds and aligned; by the caller's promise the device stored the status last and has
+            // finished, and the caller's Acquire load ordered those writes before this read.
+            unsafe { self.0.get().read() }
+        }
+
+        #[inline]
+        fn status_byte(&self) -> &AtomicU8 {
+            // SAFETY: byte 0 of the record, valid and aligned as long as `self`. Both sides access it atomically
+            // while a descriptor is out: we here, the in-process model through its own atomic store, hardware by a
+            // single byte write.
+            unsafe { AtomicU8::from_ptr(self.0.get().cast()) }
+        }
+    }
+
+    /// The records of one lane.
+    pub(crate) struct Records(Box<[RecordCell]>);
+
+    impl Records {
+        pub(crate) fn new(count: usize) -> Self {
+            Self((0..count).map(|_| RecordCell::new()).collect())
+        }
+    }
+
+    impl std::ops::Index<u32> for Records {
+        type Output = RecordCell;
+
+        #[inline]
+        fn index(&self, index: u32) -> &RecordCell {
+            &self.0[index as usize]
+        }
+    }
+}
+
+#[cfg(dsa_loom)]
+mod imp {
+    use loom::sync::atomic::{AtomicU8, Ordering};
+
+    /// The part of a record that ownership depends on: its status byte.
+    pub(crate) struct RecordCell(AtomicU8);
+
+    impl RecordCell {
+        pub(crate) fn new() -> Self {
+            Self(AtomicU8::new(0))
+        }
+
+        pub(crate) fn addr(&self) -> u64 {
+            0
+        }
+
+        pub(crate) fn status(&self) -> u8 {
+            self.0.load(Ordering::Acquire)
+        }
+
+        pub(crate) fn reset(&self) {
+            self.0.store(0, Ordering::Relaxed);
+        }
+
+        pub(crate) unsafe fn read(&self) -> idxd_sys::CompletionRecord {
+            idxd_sys::CompletionRecord { status: self.status(), ..Default::default() }
+        }
+
+        /// What the device does.
+        #[cfg(test)]
+        pub(crate) fn complete(&self) {
+            self.0.store(1, Ordering::Release);
+        }
+    }
+
+    pub(crate) struct Records(Box<[RecordCell]>);
+
+    impl Records {
+        pub(crate) fn new(count: usize) -> Self {
+            Self((0..count).map(|_| RecordCell::new()).collect())
+        }
+    }
+
+    impl std::ops::Index<u32> for Records {
+        type Output = RecordCell;
+
+        fn index(&self, index: u32) -> &RecordCell {
+            &self.0[index as usize]
+        }
+    }
+}
+
+pub(crate) use imp::{RecordCell, Records};

@@ -1,0 +1,234 @@
+//! The slot: who owns an operation in flight, and how ownership changes hands.
+//!
+//! One slot stands for one descriptor that a device may be executing. The device never touches the slot itself; it
+//! writes the completion record of the same index. The slot only says who on our side may act on that record:
+//!
+//! ```text
+//!            acquire                 release
+//!   FREE ------------> HELD ------------------------> FREE, generation + 1
+//!                        |
+//!                        | orphan (the future was dropped; its buffers move into the slot)
+//!                        v
+//!                     ORPHANED ----> CLAIMED -------> FREE, generation + 1
+//!                              claim          retire
+//! ```
+//!
+//! * `FREE`: the index lies on the lane's free list. Whoever pops it owns the slot, so `acquire` races with nobody.
+//! * `HELD`: one future or blocking call owns the slot. Only it submits, reads the record, releases or orphans.
+//!   Others may only *wake* it: a wake-up that comes late or twice costs a poll, nothing more.
+//! * `ORPHANED`: nobody waits for the result, but the device may still write the buffers, so the slot keeps them
+//!   (invariant 1). Whoever has seen the record completed, or the queue quiesced, may claim: the poller.
+//! * `CLAIMED`: exactly one thread won that race; it drops the buffers and puts the index back.
+//!
+//! State and generation share one word. The generation is what makes `claim` safe against reuse: a sweeper that read
+//! "orphaned, generation 7" and then saw a completed record may be delayed until the slot has been reaped, reused and
+//! orphaned again as generation 8, with a record that is not complete. Its compare-exchange then fails.
+
+use std::fmt;
+
+use super::sync::{AtomicU32, AtomicU64, AtomicWaker, Ordering, UnsafeCell};
+
+/// What a dropped future leaves behind: anything that must live until the device is done, dropped by the reaper.
+pub(crate) trait Cargo: Send {}
+impl<T: Send> Cargo for T {}
+
+const STATE_BITS: u32 = 2;
+const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
+
+/// Who owns a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Free,
+    Held,
+    Orphaned,
+    Claimed,
+}
+
+/// A slot's word at one moment: state and generation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    pub(crate) const fn new(generation: u64, state: State) -> Self {
+        Self(generation << STATE_BITS | state as u64)
+    }
+
+    pub(crate) const fn state(self) -> State {
+        match self.0 & STATE_MASK {
+            0 => State::Free,
+            1 => State::Held,
+            2 => State::Orphaned,
+            _ => State::Claimed,
+        }
+    }
+
+    pub(crate) const fn generation(self) -> u64 {
+        self.0 >> STATE_BITS
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}#{}", self.state(), self.generation())
+    }
+}
+
+/// One operation in flight, one cache line.
+#[cfg_attr(not(dsa_loom), repr(align(64)))]
+pub(crate) struct Slot {
+    word: AtomicU64,
+    /// Clock ticks at submission, for the watchdog.
+    submitted_at: AtomicU64,
+    /// Index of the queue the descriptor went to, and that queue's epoch at the time.
+    queue: AtomicU32,
+    epoch: AtomicU32,
+    pub(crate) waker: AtomicWaker,
+    cargo: UnsafeCell<Option<Box<dyn Cargo>>>,
+}
+
+// The in-flight memory budget is 192 bytes: slot, record and descriptor take one cache line each.
+#[cfg(not(dsa_loom))]
+const _: () = assert!(size_of::<Slot>() == 64);
+
+// SAFETY: every field but `cargo` is `Sync` by itself. `cargo` is written only by the holder, before the Release
+// transition to ORPHANED, and read only by the one thread whose Acquire compare-exchange made it CLAIMED; the state
+// word orders the two. `Cargo` requires `Send`, so the box may be dropped on the claiming thread.
+unsafe impl Sync for Slot {}
+// SAFETY: as above; nothing in a slot is tied to a thread.
+unsafe impl Send for Slot {}
+
+impl Slot {
+    pub(crate) fn new() -> Self {
+        Self {
+            word: AtomicU64::new(Word::new(0, State::Free).0),
+            submitted_at: AtomicU64::new(0),
+            queue: AtomicU32::new(0),
+            epoch: AtomicU32::new(0),
+            waker: AtomicWaker::new(),
+            cargo: UnsafeCell::new(None),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// FREE to HELD, by the thread that popped the index off the free list. Returns the generation.
+    #[inline]
+    pub(crate) fn acquire(&self) -> u64 {
+        let word = Word(self.word.load(Ordering::Relaxed));
+        debug_assert_eq!(word.state(), State::Free);
+        self.word.store(Word::new(word.generation(), State::Held).0, Ordering::Relaxed);
+        word.generation()
+    }
+
+    /// Notes where and when the descriptor went; by the holder, before it submits.
+    #[inline]
+    pub(crate) fn stamp(&self, queue: u32, epoch: u32, now: u64) {
+        self.queue.store(queue, Ordering::Relaxed);
+        self.epoch.store(epoch, Ordering::Relaxed);
+        self.submitted_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Queue, epoch and submission time, as last stamped.
+    pub(crate) fn stamped(&self) -> (u32, u32, u64) {
+        (
+            self.queue.load(Ordering::Relaxed),
+            self.epoch.load(Ordering::Relaxed),
+            self.submitted_at.load(Ordering::Relaxed),
+        )
+    }
+
+    /// HELD to FREE. The caller holds the slot, no descriptor of it is with a device, and it puts the index back on
+    /// the free list afterwards.
+    #[inline]
+    pub(crate) fn release(&self) {
+        let word = Word(self.word.load(Ordering::Relaxed));
+        debug_assert_eq!(word.state(), State::Held);
+        self.word.store(Word::new(word.generation() + 1, State::Free).0, Ordering::Release);
+    }
+
+    /// HELD to ORPHANED: the holder goes away and leaves `cargo` for whoever sees the completion.
+    ///
+    /// The caller puts the slot into the lane's watch set next, and that publishes this word to the poller: whoever finds
+    /// or clears the bit looks at the word after it (see [`super::Lane::visit`]).
+    pub(crate) fn orphan(&self, cargo: Box<dyn Cargo>) {
+        self.cargo.with_mut(|cell| {
+            // SAFETY: the caller holds the slot (state HELD), so no other thread reads or writes `cargo`: the only
+            // reader is the winner of `claim`, which needs the ORPHANED word stored below.
+            unsafe { *cell = Some(cargo) };
+        });
+        let word = Word(self.word.load(Ordering::Relaxed));
+        debug_assert_eq!(word.state(), State::Held);
+        self.word.store(Word::new(word.generation(), State::Orphaned).0, Ordering::Release);
+    }
+
+    /// ORPHANED to CLAIMED, if the slot is still what `seen` says. Returns what the future left behind.
+    ///
+    /// Only for a caller that knows that the device is done with generation `seen`.
+    pub(crate) fn claim(&self, seen: Word) -> Option<Box<dyn Cargo>> {
+        if seen.state() != State::Orphaned {
+            return None;
+        }
+        let claimed = Word::new(seen.generation(), State::Claimed);
+        self.word.compare_exchange(seen.0, claimed.0, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        self.cargo.with_mut(|cell| {
+            // SAFETY: the compare-exchange succeeded for this thread alone, and its Acquire pairs with the store in
+            // `orphan`, so the box is fully written and nobody else will look at it.
+            unsafe { (*cell).take() }
+        })
+    }
+
+    /// CLAIMED to FREE, by the thread that claimed; it puts the index back on the free list afterwards.
+    pub(crate) fn retire(&self) {
+        let word = Word(self.word.load(Ordering::Relaxed));
+        debug_assert_eq!(word.state(), State::Claimed);
+        self.word.store(Word::new(word.generation() + 1, State::Free).0, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(dsa_loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_stale_sweeper_cannot_claim_a_reused_slot() {
+        let slot = Slot::new();
+        slot.acquire();
+        slot.orphan(Box::new(1u32));
+        let stale = slot.word();
+        assert!(slot.claim(stale).is_some());
+        slot.retire();
+        slot.acquire();
+        slot.orphan(Box::new(2u32));
+        assert!(slot.claim(stale).is_none(), "generation 0 is gone");
+        assert_eq!(slot.word().generation(), 1);
+        assert!(slot.claim(slot.word()).is_some());
+    }
+
+    #[test]
+    fn what_the_future_left_is_dropped_once_by_the_claimant() {
+        let token = Arc::new(());
+        let slot = Slot::new();
+        slot.acquire();
+        slot.orphan(Box::new(Arc::clone(&token)));
+        assert_eq!(Arc::strong_count(&token), 2);
+        drop(slot.claim(slot.word()).expect("orphaned"));
+        assert!(slot.claim(slot.word()).is_none());
+        slot.retire();
+        assert_eq!(Arc::strong_count(&token), 1);
+        assert_eq!(slot.word(), Word::new(1, State::Free));
+    }
+
+    #[test]
+    fn a_held_slot_cannot_be_claimed() {
+        let slot = Slot::new();
+        slot.acquire();
+        assert!(slot.claim(slot.word()).is_none());
+        slot.release();
+        assert_eq!(slot.word().state(), State::Free);
+    }
+}

@@ -1,0 +1,85 @@
+//! Async memory offload to Intel's Data Streaming Accelerator (DSA).
+//!
+//! A DSA moves, fills, compares and checksums memory while the CPU does something else. This crate turns those
+//! operations into futures for [tokio](https://docs.rs/tokio) - or any other executor - and never makes the caller worse
+//! off: with no device, a full queue, a page fault or a dead device the same call finishes on the CPU, with the same
+//! bytes and the same CRC.
+//!
+//! **This version has no hardware back end.** Its work queues are those of the software device (feature `emulator`);
+//! without them the CPU does everything.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let src = vec![42u8; 1 << 20];
+//! let (src, dst) = dsa::copy(src, Vec::with_capacity(1 << 20)).await?;
+//! assert_eq!(src, dst);
+//! let (crc, _src) = dsa::crc32c(src).await?;
+//! assert_eq!(crc, dsa::cpu::crc32c(0, &dst));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! * [`Accelerator`] is the handle that a program opens and passes around; the free functions ([`copy`], [`fill`],
+//!   [`crc32c`], ...) use a process-wide one. [`Policy`] holds every limit.
+//! * [`buf`] says which buffers qualify, slices them, and has a pre-faulted [`Pool`](buf::Pool).
+//! * [`Batch`] makes many operations one; [`blocking`] borrows instead of owning; [`stats`] tells who did what, and why.
+//! * [`descriptor`] builds, checks and decodes the raw 64 and 32 bytes; [`cpu`] is the CPU engine.
+//!
+//! # Rules that always hold
+//!
+//! * **Buffers are owned while in flight.** A device cannot be told to drop one descriptor, so a dropped future leaves
+//!   its buffers with the runtime until the device is done. Dropping never blocks. Forgetting a future in flight
+//!   leaks what it holds: buffers, its slot and place in the queue, and a handle to the accelerator. Borrowed slices appear only in blocking calls.
+//! * **Device trouble is not an error.** [`Error`] lists the caller's own mistakes, found before anything is
+//!   submitted, and gives the buffers back.
+//! * **A lost operation is recovered by quiescing**: only when the work queue is certain not to execute it any more does
+//!   the CPU do it. If that certainty cannot be had, memory is leaked and counted, never freed.
+//!
+//! # Aliasing
+//!
+//! The device counts as another thread. Completion status is an atomic byte, read through a raw pointer with Acquire;
+//! while a descriptor is out, no reference to its record or its buffers exists, and the buffers themselves sit in
+//! `MaybeUninit`, so that moving the future asserts nothing about them. Addresses in descriptors come from exposed
+//! provenance, which the software device picks up on its threads. Submission is ordered after all earlier stores.
+//!
+//! # Features
+//!
+//! * `emulator`: the software device of the `dsa-emulator` crate as a back end (`Builder::emulator`).
+
+mod accelerator;
+pub mod buf;
+mod clock;
+pub mod cpu;
+pub mod descriptor;
+mod device;
+mod dispatch;
+mod error;
+mod lane;
+mod op;
+mod shared;
+pub mod stats;
+mod submit;
+
+pub use accelerator::{Accelerator, Builder};
+pub use dispatch::Policy;
+pub use error::{BuildError, Error, Failed};
+pub use op::{
+    Batch, BatchBuffers, BatchItem, BatchValue, Batched, Compare, Copy, CopyCrc32c, CopyToVec, CopyWithin, Crc32c,
+    Dualcast, Fill, Pattern, batch, blocking, compare, copy, copy_crc32c, copy_to_vec, copy_within, crc32c, dualcast,
+    fill,
+};
+
+/// The crate of the histograms that [`stats::Stats::latency`] gives.
+pub use hdrhistogram;
+
+/// The software device, for `Builder::emulator`.
+#[cfg(feature = "emulator")]
+pub use dsa_emulator as emulator;
+
+/// Compiles and runs the example of the read-me.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

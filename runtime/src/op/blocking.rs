@@ -1,0 +1,175 @@
+//! Blocking calls on borrowed memory.
+//!
+//! These may borrow slices because they do not return before the device is done with them, whatever happens: a queue
+//! that dies is quiesced first. In the one case where even that fails - a device that neither completes nor drains -
+//! they keep waiting, because returning would hand memory back that the device may still write.
+//!
+//! They spin, then yield, then sleep; do not call them from async code with anything large.
+//!
+//! ```
+//! let src = vec![1u8; 100_000];
+//! let mut dst = vec![0u8; 100_000];
+//! dsa::blocking::memcpy(&mut dst, &src)?;
+//! assert_eq!(dsa::blocking::memcmp(&dst, &src), std::cmp::Ordering::Equal);
+//! assert_eq!(dsa::blocking::crc32c(b"123456789"), 0xE306_9283);
+//! # Ok::<(), dsa::Error>(())
+//! ```
+
+use std::cmp::Ordering;
+
+use super::check;
+use super::fill::Pattern;
+use super::scope::run_scope;
+pub use super::scope::{Scope, Ticket};
+use crate::accelerator::Accelerator;
+use crate::dispatch::{Flight, Job, Outcome};
+use crate::error::Error;
+use crate::stats::Path;
+
+/// The blocking calls of one accelerator, see [`Accelerator::blocking`].
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking<'a>(&'a Accelerator);
+
+impl Accelerator {
+    /// Blocking calls on borrowed slices.
+    pub fn blocking(&self) -> Blocking<'_> {
+        Blocking(self)
+    }
+}
+
+impl Blocking<'_> {
+    /// Copies `src` to `dst`, which must have the same length. Says who did it, or did the last part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`], before anything is copied.
+    pub fn memcpy(self, dst: &mut [u8], src: &[u8]) -> Result<Path, Error> {
+        check::same_length(dst.len(), src.len())?;
+        // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
+        Ok(unsafe { self.run(Job::copy(src.as_ptr(), dst.as_mut_ptr(), src.len())) }.1)
+    }
+
+    /// Moves the bytes of `src` (a range of offsets) to offset `dst` inside `buf`; the two may overlap.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`], before anything is moved.
+    pub fn memmove(self, buf: &mut [u8], src: std::ops::Range<usize>, dst: usize) -> Result<Path, Error> {
+        check::range(src.start, src.end, buf.len())?;
+        let len = src.end - src.start;
+        check::range(dst, dst.saturating_add(len), buf.len())?;
+        let base = buf.as_mut_ptr();
+        // SAFETY: both regions lie inside `buf` as just checked, which is borrowed exclusively until `run` returns.
+        Ok(unsafe { self.run(Job::copy_within(base.wrapping_add(src.start), base.wrapping_add(dst), len)) }.1)
+    }
+
+    /// Fills `dst` with `pattern`, a byte or eight bytes.
+    pub fn memset(self, dst: &mut [u8], pattern: impl Into<Pattern>) -> Path {
+        // SAFETY: `dst` is borrowed exclusively until `run` returns.
+        unsafe { self.run(Job::fill(dst.as_mut_ptr(), dst.len(), pattern.into().word())) }.1
+    }
+
+    /// Orders two slices as their own comparison does: by the first byte that differs, then by length.
+    pub fn memcmp(self, a: &[u8], b: &[u8]) -> Ordering {
+        let common = a.len().min(b.len());
+        match self.first_difference(&a[..common], &b[..common]) {
+            Ok(Some(offset)) => a[offset].cmp(&b[offset]),
+            _ => a.len().cmp(&b.len()),
+        }
+    }
+
+    /// Offset of the first byte in which two slices of equal length differ.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`].
+    pub fn first_difference(self, a: &[u8], b: &[u8]) -> Result<Option<usize>, Error> {
+        check::same_length(a.len(), b.len())?;
+        // SAFETY: both slices are borrowed until `run` returns, and are only read.
+        Ok(unsafe { self.run(Job::compare(a.as_ptr(), b.as_ptr(), a.len())) }.0.difference)
+    }
+
+    /// CRC-32C of `src`, see [`Accelerator::crc32c`].
+    pub fn crc32c(self, src: &[u8]) -> u32 {
+        self.crc32c_from(0, src)
+    }
+
+    /// CRC-32C of `src` after what gave `seed`.
+    pub fn crc32c_from(self, seed: u32, src: &[u8]) -> u32 {
+        // SAFETY: `src` is borrowed until `run` returns, and is only read.
+        unsafe { self.run(Job::crc32c(src.as_ptr(), src.len(), seed)) }.0.crc
+    }
+
+    /// Copies `src` to `dst`, which must have the same length, and gives the CRC-32C of the bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`], before anything is copied.
+    pub fn copy_crc32c(self, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
+        check::same_length(dst.len(), src.len())?;
+        // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
+        Ok(unsafe { self.run(Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), 0)) }.0.crc)
+    }
+
+    /// Runs several operations on borrowed memory at once, and waits for all of them, see [`Scope`].
+    pub fn scope<'env, R>(self, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
+        run_scope(self.0, f)
+    }
+
+    /// # Safety
+    ///
+    /// The job's memory is valid until this returns, and nobody else touches it (sources may be read).
+    unsafe fn run(self, job: Job) -> (Outcome, Path) {
+        let mut flight = Flight::new(self.0.clone(), job);
+        // SAFETY: the caller's promise; `wait` returns only when no device works on the memory any more.
+        let outcome = unsafe { flight.wait() };
+        (outcome, flight.path())
+    }
+}
+
+/// [`Blocking::memcpy`] on the process-wide accelerator.
+///
+/// # Errors
+///
+/// [`Error::LengthMismatch`], before anything is copied.
+pub fn memcpy(dst: &mut [u8], src: &[u8]) -> Result<Path, Error> {
+    Accelerator::global().blocking().memcpy(dst, src)
+}
+
+/// [`Blocking::memmove`] on the process-wide accelerator.
+///
+/// # Errors
+///
+/// [`Error::OutOfBounds`], before anything is moved.
+pub fn memmove(buf: &mut [u8], src: std::ops::Range<usize>, dst: usize) -> Result<Path, Error> {
+    Accelerator::global().blocking().memmove(buf, src, dst)
+}
+
+/// [`Blocking::memset`] on the process-wide accelerator.
+pub fn memset(dst: &mut [u8], pattern: impl Into<Pattern>) -> Path {
+    Accelerator::global().blocking().memset(dst, pattern)
+}
+
+/// [`Blocking::memcmp`] on the process-wide accelerator.
+pub fn memcmp(a: &[u8], b: &[u8]) -> Ordering {
+    Accelerator::global().blocking().memcmp(a, b)
+}
+
+/// [`Blocking::crc32c`] on the process-wide accelerator.
+pub fn crc32c(src: &[u8]) -> u32 {
+    Accelerator::global().blocking().crc32c(src)
+}
+
+/// [`Blocking::copy_crc32c`] on the process-wide accelerator.
+///
+/// # Errors
+///
+/// [`Error::LengthMismatch`], before anything is copied.
+pub fn copy_crc32c(dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
+    Accelerator::global().blocking().copy_crc32c(dst, src)
+}
+
+/// [`Blocking::scope`] on the process-wide accelerator.
+pub fn scope<'env, R>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
+    Accelerator::global().blocking().scope(f)
+}

@@ -1,0 +1,54 @@
+//! The caller's mistakes, found before anything is submitted. Pointers and lengths are taken here, once.
+
+#![forbid(unsafe_code)]
+
+use crate::buf::{StableBuf, StableBufMut};
+use crate::error::Error;
+
+/// A destination of `capacity` bytes must hold `needed`.
+#[inline]
+pub(crate) fn capacity(needed: usize, capacity: usize) -> Result<(), Error> {
+    if needed > capacity { Err(Error::CapacityTooSmall { needed, capacity }) } else { Ok(()) }
+}
+
+/// Two buffers must be equally long.
+#[inline]
+pub(crate) fn same_length(left: usize, right: usize) -> Result<(), Error> {
+    if left == right { Ok(()) } else { Err(Error::LengthMismatch { left, right }) }
+}
+
+/// `start..end` must lie inside `len` bytes.
+#[inline]
+pub(crate) fn range(start: usize, end: usize, len: usize) -> Result<(), Error> {
+    if start > end || end > len { Err(Error::OutOfBounds { start, end, len }) } else { Ok(()) }
+}
+
+/// Source, destination and length of a copy of all of `src` to the start of `dst`.
+#[inline]
+pub(crate) fn copy<S: StableBuf, D: StableBufMut>(src: &S, dst: &mut D) -> Result<(*const u8, *mut u8, usize), Error> {
+    let (from, len, to) = (src.as_ptr(), src.len(), dst.as_mut_ptr());
+    capacity(len, dst.capacity())?;
+    disjoint(from, to, len)?;
+    Ok((from, to, len))
+}
+
+/// Source, both destinations and length of a copy of all of `src` to two places.
+pub(crate) fn dualcast<S: StableBuf, D: StableBufMut, E: StableBufMut>(
+    src: &S,
+    first: &mut D,
+    second: &mut E,
+) -> Result<(*const u8, *mut u8, *mut u8, usize), Error> {
+    let (from, to, len) = copy(src, first)?;
+    let (_, also, _) = copy(src, second)?;
+    disjoint(to, also, len)?;
+    Ok((from, to, also, len))
+}
+
+/// Two regions of `len` bytes must not share memory.
+///
+/// Owned buffers are disjoint by nature, but those of an `unsafe impl` need not be: two views of one mapping, say.
+#[inline]
+fn disjoint(a: *const u8, b: *const u8, len: usize) -> Result<(), Error> {
+    let distance = a.addr().abs_diff(b.addr());
+    if distance < len { Err(Error::Overlap { overlap: len - distance }) } else { Ok(()) }
+}

@@ -1,0 +1,163 @@
+//! What all single-operation futures share: a flight, the buffers in custody, and what happens on drop.
+
+use std::task::{Context, Poll, ready};
+
+use super::custody::Custody;
+use crate::accelerator::Accelerator;
+use crate::dispatch::{Flight, Job, Outcome, Route, Trouble};
+use crate::error::{Error, Failed};
+
+/// An operation on buffers `B`.
+pub(crate) struct Operation<B: Send + 'static> {
+    flight: Flight,
+    buffers: Custody<B>,
+    refused: Option<Error>,
+}
+
+/// What a finished operation says.
+#[derive(Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    /// Bytes it was about.
+    pub(crate) len: usize,
+}
+
+// All fields are `Unpin` whatever `B` is: the address of the future itself is given to nobody.
+impl<B: Send + 'static> Unpin for Operation<B> {}
+
+impl<B: Send + 'static> Operation<B> {
+    /// Takes the buffers into custody, then lets `plan` look at them, once, and say what is to be done.
+    pub(crate) fn new(accelerator: &Accelerator, buffers: B, plan: impl FnOnce(&mut B) -> Result<Job, Error>) -> Self {
+        let mut buffers = Custody::new(buffers);
+        let (job, refused) = match plan(buffers.get_mut()) {
+            Ok(job) => (job, None),
+            Err(error) => (Job::nothing(), Some(error)),
+        };
+        Self { flight: Flight::new(accelerator.clone(), job), buffers, refused }
+    }
+
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Done, B), Failed<B>>> {
+        if let Some(error) = self.refused.take() {
+            self.flight.abandon();
+            return Poll::Ready(Err(Failed::new(error, self.buffers.take())));
+        }
+        // SAFETY: `plan` made the job of buffers that are valid as their traits promise; they are in custody until
+        // the flight has ended (below) or leave together with it (`drop`). The traits' contract excludes other
+        // access: a writable buffer is reachable only through its value, a readable one is not written.
+        let result = ready!(unsafe { self.flight.poll(cx) });
+        Poll::Ready(self.finish(result))
+    }
+
+    #[inline]
+    fn finish(&mut self, result: Result<Outcome, Trouble>) -> Result<(Done, B), Failed<B>> {
+        match result {
+            Ok(outcome) => Ok((
+                Done { outcome, len: self.flight.job().total() as usize },
+                self.buffers.take().expect("a flight ends once"),
+            )),
+            Err(Trouble::DeviceOnly(reason)) => Err(Failed::new(Error::DeviceOnly(reason), self.buffers.take())),
+            Err(Trouble::Runaway) => {
+                self.buffers.leak();
+                Err(Failed::new(Error::Unresponsive, None))
+            }
+        }
+    }
+
+    pub(crate) fn set_accelerator(&mut self, accelerator: &Accelerator) {
+        assert!(self.flight.is_fresh(), "options must be set before the first poll");
+        self.flight.reroute(accelerator);
+    }
+
+    pub(crate) fn set_route(&mut self, route: Route) {
+        assert!(self.flight.is_fresh(), "options must be set before the first poll");
+        self.flight.route = route;
+    }
+
+    pub(crate) fn set_cache_control(&mut self, on: bool) {
+        assert!(self.flight.is_fresh(), "options must be set before the first poll");
+        self.flight.cache_control = on;
+    }
+
+    pub(crate) fn set_seed(&mut self, seed: u32) {
+        assert!(self.flight.is_fresh(), "options must be set before the first poll");
+        self.flight.set_seed(seed);
+    }
+}
+
+impl<B: Send + 'static> Drop for Operation<B> {
+    fn drop(&mut self) {
+        // Never blocks, never frees what a device may write (invariant 1): either nothing is out and the buffers are
+        // dropped with the other fields, or they move into the slot, and the poller drops them when the device is done.
+        let buffers = &mut self.buffers;
+        self.flight.detach(|| Box::new(buffers.hand_over()));
+    }
+}
+
+/// Defines one named future around [`Operation`]: options, `Future`, `Debug`.
+macro_rules! operation_future {
+    (
+        $(#[$doc:meta])*
+        $name:ident<$($generic:ident: $bound:ident),+>($buffers:ty) -> $output:ty,
+        |$done:pat_param, $held:pat_param| $finish:expr
+    ) => {
+        $(#[$doc])*
+        ///
+        /// Nothing happens before the first poll. Dropping the future at any time is safe and never blocks: if a
+        /// device has been given the operation, it takes its course, and the buffers are dropped afterwards.
+        #[must_use = "futures do nothing unless awaited"]
+        pub struct $name<$($generic: $bound),+>(crate::op::future::Operation<$buffers>);
+
+        impl<$($generic: $bound),+> $name<$($generic),+> {
+            /// Runs it on `accelerator` instead of the one it was made for.
+            ///
+            /// # Panics
+            ///
+            /// If the future has been polled, as do all options.
+            pub fn on(mut self, accelerator: &crate::Accelerator) -> Self {
+                self.0.set_accelerator(accelerator);
+                self
+            }
+
+            /// Lets only the CPU do it.
+            pub fn cpu_only(mut self) -> Self {
+                self.0.set_route(crate::dispatch::Route::Cpu);
+                self
+            }
+
+            /// Lets only a device do it, however small it is: where that cannot be had the operation ends with
+            /// [`Error::DeviceOnly`](crate::Error::DeviceOnly).
+            pub fn device_only(mut self) -> Self {
+                self.0.set_route(crate::dispatch::Route::Device);
+                self
+            }
+
+            /// Asks the device to write into the cache instead of memory: for data that is read again soon
+            /// (descriptor flag "cache control 1"). Has no effect on a device without that hint, or on the CPU.
+            pub fn cache_control(mut self, on: bool) -> Self {
+                self.0.set_cache_control(on);
+                self
+            }
+        }
+
+        impl<$($generic: $bound),+> std::future::Future for $name<$($generic),+> {
+            type Output = Result<$output, crate::Failed<$buffers>>;
+
+            #[inline]
+            fn poll(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Self::Output> {
+                self.0.poll(cx).map_ok(|($done, $held)| $finish)
+            }
+        }
+
+        impl<$($generic: $bound),+> std::fmt::Debug for $name<$($generic),+> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+pub(crate) use operation_future;

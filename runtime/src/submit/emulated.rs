@@ -1,0 +1,68 @@
+//! A work queue of the software device, in this process.
+
+use std::fmt;
+
+use idxd_sys::Descriptor;
+
+use super::{Submitter, Verdict};
+use crate::descriptor::Capabilities;
+
+/// One open queue of the model.
+pub(crate) struct Emulated {
+    client: dsa_emulator::Client,
+    capabilities: Capabilities,
+    dedicated: bool,
+}
+
+impl Emulated {
+    pub(crate) fn new(client: dsa_emulator::Client) -> Self {
+        let info = client.info();
+        let capabilities = Capabilities::new(info.version as u16, info.gen_cap, info.op_config)
+            .with_max_transfer_size(info.max_transfer_size)
+            .with_max_batch_size(info.max_batch_size)
+            .with_block_on_fault(info.block_on_fault);
+        let dedicated = info.mode == dsa_emulator::Mode::Dedicated;
+        Self { client, capabilities, dedicated }
+    }
+}
+
+impl fmt::Debug for Emulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.client.info();
+        write!(f, "software device, work queue {} ({:?}, {} entries)", info.index, info.mode, info.size)
+    }
+}
+
+impl Submitter for Emulated {
+    #[inline]
+    unsafe fn submit(&self, descriptors: &[Descriptor]) -> Verdict {
+        for (accepted, descriptor) in descriptors.iter().enumerate() {
+            // SAFETY: the caller promises that what the descriptor names outlives its execution.
+            unsafe {
+                if self.dedicated {
+                    self.client.movdir64b(descriptor);
+                } else if self.client.enqcmd(descriptor) == dsa_emulator::Enqcmd::Retry {
+                    return Verdict::Retry(accepted);
+                }
+            }
+        }
+        Verdict::Accepted
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn credits(&self) -> Option<usize> {
+        self.dedicated.then(|| self.client.info().size as usize)
+    }
+
+    fn is_alive(&self) -> bool {
+        self.client.is_enabled()
+    }
+
+    fn quiesce(&self) -> bool {
+        self.client.quiesce();
+        true
+    }
+}

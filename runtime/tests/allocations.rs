@@ -1,0 +1,231 @@
+//! No heap allocation per operation: on the way to the device and back, on any thread of the process, in any of the
+//! ways of waiting. One for an operation that is cancelled in flight, for the buffers to live in.
+//!
+//! The counts are those of the whole process, so there is one test only, and nothing runs beside it.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use dsa::buf::{Pool, PoolBuf};
+use dsa::stats::{Event, Path};
+use dsa::{Accelerator, Policy};
+use dsa_emulator::{Config, Device, WqConfig};
+use support::{Watchdog, poll_once, quiet};
+
+/// Counts what every thread takes from the heap.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: all calls are passed on as they are.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: forwarded.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: forwarded.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: forwarded.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: forwarded.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+/// Allocations of the whole process while `f` runs.
+fn allocations(f: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    f();
+    ALLOCATIONS.load(Ordering::SeqCst) - before
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The smallest executor there is: `waker` unparks this thread.
+fn run<F: Future>(waker: &Waker, future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
+
+const LEN: usize = 10_000;
+
+/// Everything an operation needs, so that it can be used again and again.
+struct Buffers {
+    a: Vec<u8>,
+    b: Vec<u8>,
+    pool: Pool,
+}
+
+/// Six operations.
+fn round(acc: &Accelerator, waker: &Waker, buffers: &mut Buffers) {
+    let (a, b) = (std::mem::take(&mut buffers.a), std::mem::take(&mut buffers.b));
+    let (a, b) = run(waker, acc.copy(a, b)).unwrap();
+    let (difference, (a, b)) = run(waker, acc.compare(a, b)).unwrap();
+    let (crc, a) = run(waker, acc.crc32c(a)).unwrap();
+    let b = run(waker, acc.fill(b, LEN, 3u8)).unwrap();
+    let (also, (a, b)) = run(waker, acc.copy_crc32c(a, b)).unwrap();
+    let (first, second) = (buffers.pool.try_get().unwrap(), buffers.pool.try_get().unwrap());
+    let (a, first, second): (_, PoolBuf, PoolBuf) = run(waker, acc.dualcast(a, first, second)).unwrap();
+    assert!(difference.is_none() && crc == also && first[..] == a[..] && second[..] == b[..]);
+    (buffers.a, buffers.b) = (a, b);
+}
+
+fn accelerator(queue: WqConfig, set: impl FnOnce(&mut Policy)) -> Accelerator {
+    let device = Device::new(Config::sapphire_rapids().queue(queue)).unwrap();
+    let mut policy = Policy::default();
+    policy.min_device_size = 0;
+    policy.lanes = 1;
+    policy.lost_after = support::PATIENCE;
+    set(&mut policy);
+    Accelerator::builder().policy(policy).emulator(&device).build().unwrap()
+}
+
+const WARM_UP: u64 = 10;
+const ATTEMPTS: u64 = 3;
+
+/// Where the thread gives its core away while it waits, and where it does not: on a busy machine the device may then have
+/// to wait for its turn.
+const MANY: u64 = 150;
+const FEW: u64 = 15;
+
+/// Runs rounds and counts; gives how often the poller had to wake the future.
+fn steady_state(name: &str, rounds: u64, acc: &Accelerator) -> u64 {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let pool = Pool::builder().buffers(2).size(LEN).build().unwrap();
+    let mut buffers = Buffers { a: (0..LEN).map(|i| i as u8).collect(), b: vec![0; LEN], pool };
+    for _ in 0..WARM_UP {
+        round(acc, &waker, &mut buffers);
+    }
+    // A thread of the device or of the accelerator that gets its first turn only now allocates once. What an operation
+    // allocates shows in every attempt.
+    let attempt = |_| {
+        allocations(|| {
+            for _ in 0..rounds {
+                round(acc, &waker, &mut buffers);
+            }
+        })
+    };
+    let counts: Vec<_> = (0..ATTEMPTS).map(attempt).collect();
+    let stats = acc.stats();
+    assert_eq!(stats.total_operations(Path::Cpu), 0, "{name}: not by the device\n{stats}");
+    assert_eq!(stats.total_operations(Path::Device), 6 * (WARM_UP + ATTEMPTS * rounds));
+    println!("{name}: {counts:?} allocations in {} operations each", 6 * rounds);
+    assert!(counts.contains(&0), "{name}: {counts:?} allocations in {} operations each", 6 * rounds);
+    stats.event(Event::PollerWakes)
+}
+
+fn blocking_calls(acc: &Accelerator) {
+    let (src, mut dst) = (vec![1u8; LEN], vec![0u8; LEN]);
+    let mut calls = || {
+        let blocking = acc.blocking();
+        assert_eq!(blocking.memcpy(&mut dst, &src), Ok(Path::Device));
+        assert_eq!(blocking.memcmp(&dst, &src), std::cmp::Ordering::Equal);
+        assert_eq!(blocking.memset(&mut dst, 0u8), Path::Device);
+        assert_eq!(Ok(blocking.crc32c(&src)), blocking.copy_crc32c(&mut dst, &src));
+        blocking.memmove(&mut dst, 0..4096, 5000).unwrap();
+    };
+    calls();
+    assert_eq!(allocations(|| (0..200).for_each(|_| calls())), 0, "blocking calls");
+}
+
+/// One allocation for each cancelled operation, none if the device was done with it already.
+fn cancellation(acc: &Accelerator) {
+    let cancel = |count: usize| {
+        let buffers: Vec<_> = (0..count).map(|_| (vec![1u8; LEN], vec![0u8; LEN])).collect();
+        let before = acc.stats().event(Event::Cancelled);
+        let allocated = allocations(|| {
+            for (src, dst) in buffers {
+                let mut operation = acc.copy(src, dst);
+                let _ = poll_once(&mut operation);
+                drop(operation);
+            }
+            quiet(acc);
+        });
+        (allocated, acc.stats().event(Event::Cancelled) - before)
+    };
+    cancel(50);
+    let (allocated, cancelled) = cancel(200);
+    assert!(cancelled > 0, "nothing was in flight when it was dropped");
+    assert!(allocated <= cancelled, "{allocated} allocations for {cancelled} cancelled operations");
+}
+
+fn pool() {
+    let pool = Pool::builder().buffers(4).size(5000).build().unwrap();
+    let count = allocations(|| {
+        for round in 0..1000u16 {
+            let (mut a, b) = (pool.try_get().unwrap(), pool.try_get().unwrap());
+            a.extend_from_slice(&[round as u8; 100]);
+            drop((b, a));
+        }
+    });
+    assert_eq!(count, 0, "taking and returning pool buffers");
+}
+
+#[test]
+fn the_steady_state_does_not_allocate() {
+    let _watchdog = Watchdog::start_for("allocations", support::PATIENCE * 15);
+    let usual = accelerator(WqConfig::shared(16), |_| {});
+    steady_state("shared queue", MANY, &usual);
+    blocking_calls(&usual);
+    steady_state("dedicated queue", MANY, &accelerator(WqConfig::dedicated(16), |_| {}));
+    let spinning = accelerator(WqConfig::shared(16), |policy| {
+        policy.spin = Duration::from_secs(1);
+        // The spin is cut at this.
+        policy.dead_after = Duration::from_secs(1);
+    });
+    steady_state("spinning", FEW, &spinning);
+    assert!(spinning.stats().event(Event::InlineCompletions) > 0);
+    let self_waking = accelerator(WqConfig::shared(16), |policy| {
+        policy.spin = Duration::ZERO;
+        policy.self_wake = Duration::from_secs(10);
+    });
+    assert_eq!(steady_state("waking themselves", FEW, &self_waking), 0);
+    let parked = |policy: &mut Policy| {
+        policy.spin = Duration::ZERO;
+        policy.self_wake = Duration::ZERO;
+    };
+    let parking = accelerator(WqConfig::shared(16), parked);
+    let wakes = steady_state("woken by the poller", MANY, &parking);
+    assert!(wakes > MANY / 2, "the poller woke only {wakes} times");
+    let pieces = accelerator(WqConfig::shared(16).max_transfer_size(4096), |_| {});
+    steady_state("in pieces", MANY, &pieces);
+    cancellation(&parking);
+    pool();
+}
