@@ -31,14 +31,14 @@ pub(crate) struct Queue {
     runaway: AtomicBool,
     /// Consecutive submissions that ended in "retry" with nothing accepted in between.
     refusals: AtomicU32,
-    /// Completions lost to a quiesce, and quiesces, for the statistics.
+    /// Quiesces that succeeded.
     recoveries: AtomicU64,
     recovery: Mutex<Recovery>,
 }
 
 /// What only recovery touches.
 struct Recovery {
-    /// When a closed queue was last tried.
+    /// When a quiesce, or a closed queue, was last tried.
     probed: Instant,
 }
 
@@ -101,12 +101,6 @@ impl Queue {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Whether a descriptor submitted in `epoch` that has not completed by now is certain never to complete.
-    #[inline]
-    pub(crate) fn is_lost(&self, epoch: u32) -> bool {
-        self.epoch() != epoch
-    }
-
     /// Whether the device may write for ever what it was given, because it could not be quiesced.
     #[inline]
     pub(crate) fn is_runaway(&self) -> bool {
@@ -116,7 +110,7 @@ impl Queue {
     /// What has become of descriptors submitted in `epoch`.
     #[inline]
     pub(crate) fn fate(&self, epoch: u32) -> Fate {
-        if self.is_lost(epoch) {
+        if self.epoch() != epoch {
             Fate::Lost
         } else if self.is_runaway() {
             Fate::Runaway
@@ -142,7 +136,7 @@ impl Queue {
     /// # Safety
     ///
     /// As for [`Submitter::submit`]: what the descriptor names stays valid until its record is written or
-    /// [`Queue::is_lost`] says so of the stamped epoch.
+    /// [`Queue::fate`] says `Lost` of the stamped epoch.
     #[inline]
     pub(crate) unsafe fn submit(
         &self,
@@ -244,32 +238,30 @@ impl Queue {
         true
     }
 
-    /// Takes a queue out of service for good, whether or not it is alive; for shutdown. True if it is quiet.
-    pub(crate) fn retire(&self) -> bool {
+    /// Takes a queue out of service for good, whether or not it is alive; for shutdown.
+    pub(crate) fn retire(&self) {
         let _recovery = self.recovery.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.gate.close();
-        if self.is_runaway() || !self.submitter.quiesce() {
+        if !self.is_runaway() && self.submitter.quiesce() {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        } else {
             self.runaway.store(true, Ordering::Release);
-            return false;
         }
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        true
     }
 
-    /// Tries a closed queue again, at most every so often. Returns true if the gate is open now.
-    pub(crate) fn probe(&self) -> bool {
+    /// Opens a closed queue again if it is alive; looks at most every so often.
+    pub(crate) fn probe(&self) {
         if self.is_open() {
-            return true;
+            return;
         }
-        let Ok(mut recovery) = self.recovery.try_lock() else { return false };
+        let Ok(mut recovery) = self.recovery.try_lock() else { return };
         if self.is_runaway() || recovery.probed.elapsed() < PROBE_INTERVAL {
-            return false;
+            return;
         }
         recovery.probed = Instant::now();
         if self.submitter.is_alive() {
             self.open();
         }
-        self.is_open()
     }
 
     fn open(&self) {

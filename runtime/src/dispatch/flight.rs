@@ -72,7 +72,7 @@ pub(crate) enum Step {
     Done(Result<Outcome, Trouble>),
 }
 
-/// How a completed descriptor goes on.
+/// How it goes on with a descriptor that was out. Where nothing is out any more, the stage is `Ended` already.
 enum Next {
     Waiting,
     Submitted,
@@ -244,7 +244,6 @@ impl Flight {
                         Next::Waiting => return Step::Waiting,
                         Next::Submitted => {}
                         Next::Done(outcome) => {
-                            self.stage = Stage::Ended;
                             self.record(Path::Device, submission.lane);
                             return Step::Done(Ok(outcome));
                         }
@@ -253,10 +252,7 @@ impl Flight {
                                 return Step::Done(Err(trouble));
                             }
                         }
-                        Next::Runaway => {
-                            self.stage = Stage::Ended;
-                            return Step::Done(Err(Trouble::Runaway));
-                        }
+                        Next::Runaway => return Step::Done(Err(Trouble::Runaway)),
                     }
                 }
                 Stage::Cpu(reason) => {

@@ -1,9 +1,9 @@
 //! A job: what is still to be done of one operation, whoever does it.
 //!
-//! A job is cut into *pieces*: as many bytes as one descriptor (or one CPU slice) takes. Each piece is safe to do over
-//! from its beginning, because nothing it writes is ever read by it: where source and destination of a move overlap,
-//! a piece is no longer than the distance between the two. That is what makes invariant 4 workable - a piece that was
-//! lost in a quiesced queue is simply done again.
+//! For a device a job is cut into *pieces*: as many bytes as one descriptor takes. Each piece is safe to do over from its
+//! beginning, because nothing it writes is ever read by it: where source and destination of a move overlap, a piece is no
+//! longer than the distance between the two. That is what makes invariant 4 workable - a piece that was lost in a
+//! quiesced queue is simply done again. The CPU takes *slices*, which nothing interrupts, so they may overlap themselves.
 
 use idxd_sys::Descriptor;
 
