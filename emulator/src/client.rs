@@ -7,8 +7,9 @@ use idxd_sys::Descriptor;
 use thiserror::Error;
 
 use crate::config::Mode;
-use crate::device::Handle;
-use crate::queue::{ClientState, WorkQueue};
+use crate::memory::Requester;
+use crate::queue::{ClientState, Way, WorkQueue};
+use crate::shared::Handle;
 
 /// The answer to an ENQCMD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,8 +90,8 @@ impl Client {
         if !queue.is_open(shared) {
             return Err(OpenError::Disabled);
         }
-        let state = queue.admit(pasid).ok_or(OpenError::Busy)?;
-        let c = &queue.config;
+        let state = queue.admit(Requester::user(pasid)).ok_or(OpenError::Busy)?;
+        let c = queue.setup.get();
         let info = WqInfo {
             index: wq,
             mode: c.mode,
@@ -123,7 +124,7 @@ impl Client {
     /// is computed (compare, CRC, batch lists).
     /// With an address space of its own ([`Device::with_memory`](crate::Device::with_memory)) any 64 bytes are fine.
     pub unsafe fn enqcmd(&self, d: &Descriptor) -> Enqcmd {
-        self.queue().enqcmd(&self.handle.shared, &self.state, d, true)
+        self.queue().enqcmd(&self.handle.shared, &self.state, d, Way::Limited, false)
     }
 
     /// ENQCMD to the unlimited portal, which the kernel keeps for itself: accepted while there is a free entry.
@@ -132,7 +133,7 @@ impl Client {
     ///
     /// As for [`enqcmd`](Self::enqcmd).
     pub unsafe fn enqcmd_unlimited(&self, d: &Descriptor) -> Enqcmd {
-        self.queue().enqcmd(&self.handle.shared, &self.state, d, false)
+        self.queue().enqcmd(&self.handle.shared, &self.state, d, Way::Unlimited, false)
     }
 
     /// MOVDIR64B: no answer. A full dedicated queue loses the descriptor and latches software error 0x53; a shared,
@@ -142,7 +143,7 @@ impl Client {
     ///
     /// As for [`enqcmd`](Self::enqcmd).
     pub unsafe fn movdir64b(&self, d: &Descriptor) {
-        self.queue().movdir64b(&self.handle.shared, &self.state, d);
+        self.queue().movdir64b(&self.handle.shared, &self.state, d, false);
     }
 
     /// What this client can know about its queue.
@@ -157,7 +158,7 @@ impl Client {
 
     /// Descriptors of this client that are queued or executing.
     pub fn outstanding(&self) -> usize {
-        self.state.outstanding.load(Ordering::Acquire)
+        self.state.outstanding()
     }
 
     /// Whether queue and device are enabled and the device is not halted.

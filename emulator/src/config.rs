@@ -65,6 +65,8 @@ pub struct WqConfig {
     pub group: usize,
     /// Whether descriptors may ask to block on faults.
     pub block_on_fault: bool,
+    /// Whether the queue may make page requests. Without them every fault that would block is a refusal.
+    pub page_requests: bool,
     /// Largest transfer in bytes, a power of two.
     pub max_transfer_size: u64,
     /// Largest batch in descriptors, a power of two.
@@ -83,6 +85,7 @@ impl WqConfig {
             priority: 10,
             group: 0,
             block_on_fault: false,
+            page_requests: true,
             max_transfer_size: 1 << 31,
             max_batch_size: 1024,
             op_config: [u64::MAX; 4],
@@ -119,6 +122,13 @@ impl WqConfig {
     #[must_use]
     pub const fn block_on_fault(mut self, on: bool) -> Self {
         self.block_on_fault = on;
+        self
+    }
+
+    /// Allows page requests, or forbids them.
+    #[must_use]
+    pub const fn page_requests(mut self, on: bool) -> Self {
+        self.page_requests = on;
         self
     }
 
@@ -227,6 +237,11 @@ pub enum ConfigError {
     Thread,
 }
 
+/// Most queues of a device that has registers.
+pub(crate) const MOST_QUEUES: usize = 64;
+/// Most groups of a device that has registers.
+pub(crate) const MOST_GROUPS: usize = 16;
+
 /// The operations the model executes.
 pub(crate) const IMPLEMENTED: [u64; 4] = bits(&[
     opcode::NOP,
@@ -276,12 +291,13 @@ impl Config {
         }
     }
 
-    /// Granite Rapids: version 2.0, with 16-byte fill, CRC-64, drain readback, fault information and batch
-    /// continuation. Which of these a given part has must be read from it; the preset has them all.
+    /// Granite Rapids: version 2.0, with 16-byte fill, CRC-64, drain readback, fault information, batch continuation,
+    /// an event log and interrupt handles (the last two show through [`Function`](crate::Function) only). Which of these a given part has must be read from it; the preset has them all.
     pub fn granite_rapids() -> Self {
         let base = Self::sapphire_rapids();
-        let extra =
-            gencap::DRAIN_READBACK | gencap::FILL_16 | gencap::CRC_64 | gencap::FAULT_INFO | gencap::BATCH_CONTINUATION;
+        let operations = gencap::DRAIN_READBACK | gencap::FILL_16 | gencap::CRC_64;
+        let reports = gencap::FAULT_INFO | gencap::BATCH_CONTINUATION | 1 << gencap::EVENT_LOG.trailing_zeros();
+        let extra = operations | reports | gencap::COMMAND_CAPABILITIES;
         Self { version: VERSION_2_0, gencap: base.gencap | extra, ..base }
     }
 
@@ -401,18 +417,42 @@ impl Config {
                 return Err(ConfigError::TransferLimit);
             }
         }
-        if self.chunk == 0 || !(0.0..=1.0).contains(&self.backward_moves) {
-            return Err(ConfigError::Model);
-        }
-        for (word, implemented) in self.op_cap.iter_mut().zip(IMPLEMENTED) {
-            *word &= implemented;
-        }
+        self.resolve_model()?;
         for queue in &mut self.queues {
             for (word, device) in queue.op_config.iter_mut().zip(self.op_cap) {
                 *word &= device;
             }
         }
         Ok(self)
+    }
+
+    /// The device as it comes out of a reset: everything that the limits allow is there, nothing is configured.
+    /// Engines and queues belong to no group, which is one more than there are groups.
+    pub(crate) fn unconfigured(mut self) -> Result<Self, ConfigError> {
+        let Limits { queues, groups, engines } = self.limits;
+        // What the tables of the register file have room for.
+        if !(1..=MOST_QUEUES).contains(&queues) || !(1..=MOST_GROUPS).contains(&groups) || !(1..=64).contains(&engines)
+        {
+            return Err(ConfigError::TooMany);
+        }
+        if self.total_entries == 0 {
+            return Err(ConfigError::Size);
+        }
+        self.resolve_model()?;
+        self.queues = vec![WqConfig { priority: 1, group: groups, ..WqConfig::shared(0) }; queues];
+        self.engines = vec![groups; engines];
+        Ok(self)
+    }
+
+    /// Checks what concerns the model and not its queues, and leaves only operations that are implemented.
+    fn resolve_model(&mut self) -> Result<(), ConfigError> {
+        if self.chunk == 0 || !(0.0..=1.0).contains(&self.backward_moves) {
+            return Err(ConfigError::Model);
+        }
+        for (word, implemented) in self.op_cap.iter_mut().zip(IMPLEMENTED) {
+            *word &= implemented;
+        }
+        Ok(())
     }
 }
 

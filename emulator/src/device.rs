@@ -1,31 +1,15 @@
-//! The device: construction, commands, state, and what its threads share.
+//! The device as its user sees it: construction, state, counters, injection.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-use thiserror::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::client::{Client, OpenError};
 use crate::config::{Config, ConfigError};
-use crate::engine::{Engine, EngineSlot, Group};
-use crate::fault::{FaultRule, Faults, RuleId};
+use crate::events::Events;
+use crate::fault::{FaultRule, RuleId};
 use crate::memory::{AddressSpace, Space};
-use crate::observe::{Counters, ErrorLatch, SoftwareError};
-use crate::queue::{WorkQueue, wq_state};
-
-/// Values of the device's state word.
-mod dev_state {
-    pub(super) const DISABLED: u8 = 0;
-    pub(super) const ENABLED: u8 = 1;
-    /// Accepts nothing, executes what it has.
-    pub(super) const DRAINING: u8 = 2;
-    /// A hardware error: accepts nothing, discards what it has, until a reset.
-    pub(super) const HALTED: u8 = 3;
-    /// Accepts nothing, discards what it has, for the time of a command.
-    pub(super) const ABORTING: u8 = 4;
-}
+use crate::observe::{Counters, SoftwareError};
+use crate::shared::{Handle, Shared, Start, dev_state};
 
 /// The state of a device (GENSTS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,142 +23,6 @@ pub enum DeviceState {
     Draining,
     /// Stopped by a hardware error; only a reset helps.
     Halted,
-}
-
-/// Why a command was refused. The codes are those of the command status register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// 0x10: the device is enabled already.
-    #[error("the device is enabled already")]
-    DeviceEnabled,
-    /// 0x20: the device is not enabled.
-    #[error("the device is not enabled")]
-    DeviceNotEnabled,
-    /// 0x21: the queue is enabled already.
-    #[error("the work queue is enabled already")]
-    WqEnabled,
-    /// The queue is not enabled.
-    #[error("the work queue is not enabled")]
-    WqNotEnabled,
-    /// There is no such queue.
-    #[error("no such work queue")]
-    NoQueue,
-}
-
-/// Everything engines, clients and commands share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) space: Space,
-    pub(crate) queues: Box<[WorkQueue]>,
-    pub(crate) groups: Box<[Group]>,
-    pub(crate) engines: Box<[EngineSlot]>,
-    pub(crate) faults: Faults,
-    pub(crate) errors: ErrorLatch,
-    pub(crate) shutdown: AtomicBool,
-    state: AtomicU8,
-    next_pasid: AtomicU32,
-    /// Held for the duration of every command that waits; halting does not take it.
-    command: Mutex<()>,
-    /// The engines of a device without threads.
-    manual: Mutex<Vec<Engine>>,
-}
-
-impl Shared {
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == dev_state::ENABLED
-    }
-
-    pub(crate) fn halt(&self) {
-        self.state.store(dev_state::HALTED, Ordering::SeqCst);
-    }
-
-    /// Whether a descriptor of this queue must not run, or go on running.
-    #[inline]
-    pub(crate) fn stops(&self, queue: &WorkQueue) -> bool {
-        !matches!(self.state.load(Ordering::Acquire), dev_state::ENABLED | dev_state::DRAINING)
-            || !matches!(queue.state.load(Ordering::Acquire), wq_state::ENABLED | wq_state::DRAINING)
-    }
-
-    /// Wakes an engine of a group if that is needed to get a descriptor executed that was pushed before the call.
-    #[inline]
-    pub(crate) fn wake(&self, group: usize) {
-        self.groups[group].wake(&self.engines);
-    }
-
-    /// Waits for a condition that the engines bring about. Without engine threads, runs descriptors meanwhile.
-    pub(crate) fn wait_until(&self, done: impl Fn() -> bool) {
-        let mut rounds = 0u32;
-        while !done() {
-            if self.config.manual && self.run_one() {
-                continue;
-            }
-            rounds = rounds.saturating_add(1);
-            if rounds < 64 {
-                std::hint::spin_loop();
-            } else if rounds < 256 {
-                std::thread::yield_now();
-            } else {
-                std::thread::sleep(Duration::from_micros(50));
-            }
-        }
-    }
-
-    /// Takes and executes (or discards) one descriptor on this thread; only without engine threads.
-    pub(crate) fn run_one(&self) -> bool {
-        // Another thread inside makes progress for us; its turn counts as none of ours.
-        let Ok(mut engines) = self.manual.try_lock() else { return false };
-        engines.iter_mut().any(|engine| engine.run_one(self))
-    }
-
-    fn is_idle(&self) -> bool {
-        self.queues.iter().all(WorkQueue::is_idle)
-    }
-
-    fn commands(&self) -> MutexGuard<'_, ()> {
-        self.command.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs the device through a transient state until it is idle. A halt that comes between wins.
-    fn pass_through(&self, transient: u8, end: u8) -> Result<(), CommandError> {
-        self.change(dev_state::ENABLED, transient).map_err(|_| CommandError::DeviceNotEnabled)?;
-        self.wait_until(|| self.is_idle());
-        self.change(transient, end).map(drop).map_err(|_| CommandError::DeviceNotEnabled)
-    }
-
-    fn change(&self, from: u8, to: u8) -> Result<u8, u8> {
-        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
-    }
-
-    fn set_queues(&self, state: u8) {
-        for queue in &self.queues {
-            queue.state.store(state, Ordering::SeqCst);
-        }
-    }
-}
-
-/// Owns the engine threads: its drop ends them. Devices and clients share it.
-pub(crate) struct Handle {
-    pub(crate) shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.shutdown.store(true, Ordering::SeqCst);
-        // Pairs with the fence of an engine about to park.
-        fence(Ordering::SeqCst);
-        for slot in &self.shared.engines {
-            slot.unpark();
-        }
-        for thread in self.threads.drain(..) {
-            // An address space that drops the last handle from inside an engine must not wait for itself.
-            if thread.thread().id() != std::thread::current().id() {
-                // An engine that panicked has printed its message; a drop must not add another panic.
-                let _ = thread.join();
-            }
-        }
-    }
 }
 
 /// A software device. Cheap to clone; the engines stop when the last clone and the last client are gone.
@@ -197,36 +45,12 @@ impl Device {
     }
 
     fn build(config: Config, space: Space) -> Result<Self, ConfigError> {
-        let config = config.resolve()?;
-        let queues: Box<[_]> = config.queues.iter().cloned().enumerate().map(|(i, q)| WorkQueue::new(i, q)).collect();
-        let groups = (0..config.limits.groups).map(|g| Group::new(&config, g)).collect();
-        let engines = config.engines.iter().map(|_| EngineSlot::default()).collect::<Box<[_]>>();
-        let mut machines: Vec<_> = (0..config.engines.len()).map(|i| Engine::new(&config, i)).collect();
-        let manual = if config.manual { std::mem::take(&mut machines) } else { Vec::new() };
-        let shared = Arc::new(Shared {
-            faults: Faults::new(&config.faults, config.seed),
-            config,
-            space,
-            queues,
-            groups,
-            engines,
-            errors: ErrorLatch::default(),
-            shutdown: AtomicBool::new(false),
-            state: AtomicU8::new(dev_state::ENABLED),
-            next_pasid: AtomicU32::new(1),
-            command: Mutex::new(()),
-            manual: Mutex::new(manual),
-        });
-        let mut handle = Handle { shared, threads: Vec::new() };
-        for (index, engine) in machines.into_iter().enumerate() {
-            let shared = Arc::clone(&handle.shared);
-            let thread = std::thread::Builder::new()
-                .name(format!("dsa-engine-{index}"))
-                .spawn(move || engine.run(&shared))
-                .map_err(|_| ConfigError::Thread)?;
-            handle.threads.push(thread);
-        }
-        Ok(Self { handle: Arc::new(handle) })
+        Ok(Self { handle: Handle::start(config.resolve()?, space, None, Start::Enabled)? })
+    }
+
+    /// A disabled device whose queues and engines are configured later.
+    pub(crate) fn unconfigured(config: Config, space: Space, events: Arc<dyn Events>) -> Result<Self, ConfigError> {
+        Ok(Self { handle: Handle::start(config, space, Some(events), Start::Unconfigured)? })
     }
 
     /// Opens a work queue with a PASID of its own.
@@ -261,93 +85,6 @@ impl Device {
         }
     }
 
-    /// Enables a disabled device. Its queues stay disabled until [`enable_wq`](Self::enable_wq).
-    pub fn enable(&self) -> Result<(), CommandError> {
-        let shared = self.shared();
-        let _command = shared.commands();
-        match shared.change(dev_state::DISABLED, dev_state::ENABLED) {
-            Ok(_) => Ok(()),
-            Err(dev_state::ENABLED) => Err(CommandError::DeviceEnabled),
-            Err(_) => Err(CommandError::DeviceNotEnabled),
-        }
-    }
-
-    /// Stops accepting, executes what is queued, then disables the device and all queues.
-    pub fn disable(&self) -> Result<(), CommandError> {
-        let shared = self.shared();
-        let _command = shared.commands();
-        shared.pass_through(dev_state::DRAINING, dev_state::DISABLED)?;
-        shared.set_queues(wq_state::DISABLED);
-        Ok(())
-    }
-
-    /// Enables a disabled queue of an enabled device.
-    pub fn enable_wq(&self, wq: usize) -> Result<(), CommandError> {
-        let shared = self.shared();
-        let queue = shared.queues.get(wq).ok_or(CommandError::NoQueue)?;
-        let _command = shared.commands();
-        if !shared.is_enabled() {
-            return Err(CommandError::DeviceNotEnabled);
-        }
-        let (from, to) = (wq_state::DISABLED, wq_state::ENABLED);
-        queue
-            .state
-            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
-            .map(drop)
-            .map_err(|_| CommandError::WqEnabled)
-    }
-
-    /// Stops a queue from accepting, waits until its descriptors have ended, and disables it.
-    pub fn disable_wq(&self, wq: usize) -> Result<(), CommandError> {
-        self.wq_command(wq, wq_state::DRAINING, wq_state::DISABLED)
-    }
-
-    /// Waits until all descriptors of a queue have ended. The queue goes on accepting, so this ends only when
-    /// submitters pause.
-    pub fn drain_wq(&self, wq: usize) -> Result<(), CommandError> {
-        let shared = self.shared();
-        let queue = shared.queues.get(wq).ok_or(CommandError::NoQueue)?;
-        shared.wait_until(|| queue.is_idle());
-        Ok(())
-    }
-
-    /// Discards what a queue holds and stops what it executes at the next chunk boundary, without records. Returns when
-    /// that is done; the queue is then enabled again.
-    pub fn abort_wq(&self, wq: usize) -> Result<(), CommandError> {
-        self.wq_command(wq, wq_state::ABORTING, wq_state::ENABLED)
-    }
-
-    /// [`drain_wq`](Self::drain_wq) for all queues.
-    pub fn drain_all(&self) {
-        self.shared().wait_until(|| self.shared().is_idle());
-    }
-
-    /// [`abort_wq`](Self::abort_wq) for all queues.
-    pub fn abort_all(&self) -> Result<(), CommandError> {
-        let shared = self.shared();
-        let _command = shared.commands();
-        shared.pass_through(dev_state::ABORTING, dev_state::ENABLED)
-    }
-
-    /// Aborts everything and returns the device, halted or not, to the disabled state with all queues disabled and
-    /// the software error cleared. Injection rules and counters stay.
-    pub fn reset(&self) {
-        let shared = self.shared();
-        let _command = shared.commands();
-        shared.state.store(dev_state::ABORTING, Ordering::SeqCst);
-        shared.wait_until(|| shared.is_idle());
-        shared.set_queues(wq_state::DISABLED);
-        shared.errors.clear();
-        // A halt during the reset stays a halt.
-        let _ = shared.change(dev_state::ABORTING, dev_state::DISABLED);
-    }
-
-    /// Stops the device as a hardware error does: nothing is accepted, queued descriptors are discarded, running ones
-    /// end at the next chunk boundary, all without records. Does not wait. [`reset`](Self::reset) ends it.
-    pub fn halt(&self) {
-        self.shared().halt();
-    }
-
     /// The first software error since the last clear (SWERROR).
     pub fn software_error(&self) -> Option<SoftwareError> {
         self.shared().errors.get()
@@ -363,9 +100,11 @@ impl Device {
         let shared = self.shared();
         let mut sum = Counters::default();
         for queue in &shared.queues {
-            sum.accepted += queue.accepted();
-            sum.retries += queue.retries.load(Ordering::Relaxed);
-            sum.dropped += queue.dropped.load(Ordering::Relaxed);
+            let of_queue = queue.counters();
+            sum.accepted += of_queue.accepted;
+            sum.retries += of_queue.retries;
+            sum.dropped += of_queue.dropped;
+            sum.queues.push(of_queue);
         }
         for slot in &shared.engines {
             slot.counters.add_to(&mut sum);
@@ -394,20 +133,8 @@ impl Device {
         std::iter::repeat_with(|| self.run_one()).take_while(|ran| *ran).count()
     }
 
-    fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.handle.shared
-    }
-
-    fn wq_command(&self, wq: usize, transient: u8, end: u8) -> Result<(), CommandError> {
-        let shared = self.shared();
-        let queue = shared.queues.get(wq).ok_or(CommandError::NoQueue)?;
-        let _command = shared.commands();
-        let change = |from, to| queue.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
-        change(wq_state::ENABLED, transient).map_err(|_| CommandError::WqNotEnabled)?;
-        shared.wait_until(|| queue.is_idle());
-        // Nothing else changes a queue's state while the command lock is held.
-        let _ = change(transient, end);
-        Ok(())
     }
 }
 

@@ -12,97 +12,138 @@
 //! (2) fences, (3) looks at the queues once more. A submitter (1) pushes, (2) fences, (3) looks for a spinning or parked
 //! engine. By the order of the two sequentially consistent fences at least one of them sees the other, so no
 //! wake-up is lost. An engine that stops spinning because it found work wakes another one if there is more.
+//!
+//! **Configuration.** Groups change while the device is disabled, queues while they are. Whoever changes them raises the
+//! shared `epoch`, then wakes every engine. An engine about to park looks at the epoch where it looks at its
+//! queues, so it does not sleep on an old assignment; one that stops spinning because of it wakes an engine of the group that
+//! it leaves, on whom a submitter may have relied.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::thread::Thread;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
 use crate::config::Config;
-use crate::device::Shared;
-use crate::exec::{self, Exec};
+use crate::exec::{self, BatchLog, Exec};
+use crate::memory::Requester;
 use crate::observe::EngineCounters;
 use crate::prng::Prng;
 use crate::queue::{Entry, WorkQueue};
+use crate::shared::Shared;
 
 /// Slot values that name no descriptor.
 const IDLE: u64 = 0;
 const POPPING: u64 = 1;
 
 /// What others see of an engine.
-#[derive(Default)]
 pub(crate) struct EngineSlot {
     /// `IDLE`, `POPPING`, or sequence number << 8 | queue index (sequence numbers start at 1).
     executing: CachePadded<AtomicU64>,
-    pasid: AtomicU32,
-    parked: AtomicBool,
+    /// The requester of that descriptor, as one word.
+    requester: AtomicU32,
+    /// 0, or the group in which the engine is parked, plus 1.
+    parked: AtomicUsize,
+    /// The group to which it belongs.
+    pub(crate) group: AtomicUsize,
     thread: OnceLock<Thread>,
     pub(crate) counters: CachePadded<EngineCounters>,
 }
 
 impl EngineSlot {
-    /// Whether this engine executes, or may be about to, a descriptor of `queue` and `pasid` accepted before `seq`.
-    pub(crate) fn is_before(&self, queue: &WorkQueue, seq: u64, pasid: u32) -> bool {
+    pub(crate) fn new(group: usize, queues: usize) -> Self {
+        Self {
+            executing: CachePadded::default(),
+            requester: AtomicU32::default(),
+            parked: AtomicUsize::new(0),
+            group: AtomicUsize::new(group),
+            thread: OnceLock::new(),
+            counters: CachePadded::new(EngineCounters::new(queues)),
+        }
+    }
+
+    /// Whether this engine executes, or may be about to, a descriptor of `queue` and `by` accepted before `seq`.
+    pub(crate) fn is_before(&self, queue: &WorkQueue, seq: u64, by: Requester) -> bool {
         let now = self.executing.load(Ordering::Acquire);
         match now {
             IDLE => false,
             POPPING => true,
             _ => {
-                // Acquire and release: if this is the PASID of a later descriptor, the one asked about has ended, and
+                // Acquire and release: if this is the requester of a later descriptor, the one asked about has ended, and
                 // what it wrote is visible.
-                let same_pasid = pasid == self.pasid.load(Ordering::Acquire);
-                (now & 0xff) as usize == queue.index && now >> 8 < seq && same_pasid
+                let same = by.to_word() == self.requester.load(Ordering::Acquire);
+                (now & 0xff) as usize == queue.index && now >> 8 < seq && same
             }
         }
     }
 
-    /// Wakes the engine if it is parked.
-    pub(crate) fn unpark(&self) -> bool {
-        let was_parked = self.parked.swap(false, Ordering::AcqRel);
-        if was_parked && let Some(thread) = self.thread.get() {
+    /// Wakes the engine if it is parked; returns the group in which it was.
+    pub(crate) fn unpark(&self) -> Option<usize> {
+        let group = self.parked.swap(0, Ordering::AcqRel).checked_sub(1)?;
+        if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
-        was_parked
+        Some(group)
     }
 
     fn publish(&self, entry: &Entry, queue: &WorkQueue) {
-        self.pasid.store(entry.pasid, Ordering::Release);
+        self.requester.store(entry.client().requester.to_word(), Ordering::Release);
         self.executing.store(entry.seq << 8 | queue.index as u64, Ordering::Release);
     }
 }
 
 /// The engines that serve the same queues.
+#[derive(Default)]
 pub(crate) struct Group {
-    engines: Vec<usize>,
     spinning: CachePadded<AtomicUsize>,
     parked: CachePadded<AtomicUsize>,
 }
 
 impl Group {
-    pub(crate) fn new(config: &Config, group: usize) -> Self {
-        let engines = (0..config.engines.len()).filter(|e| config.engines[*e] == group).collect();
-        Self { engines, spinning: CachePadded::default(), parked: CachePadded::default() }
-    }
-
-    /// Makes sure that somebody looks at the queues after what this thread pushed before.
+    /// Whether nobody looks at the queues, and somebody could.
     #[inline]
-    pub(crate) fn wake(&self, slots: &[EngineSlot]) {
+    fn is_asleep(&self) -> bool {
+        self.spinning.load(Ordering::Relaxed) == 0 && self.parked.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl Shared {
+    /// Makes sure that somebody looks at the queues of a group after what this thread pushed before.
+    #[inline]
+    pub(crate) fn wake(&self, group: usize) {
         fence(Ordering::SeqCst);
-        if self.spinning.load(Ordering::Relaxed) == 0 && self.parked.load(Ordering::Relaxed) != 0 {
-            self.wake_parked(slots);
+        if self.groups[group].is_asleep() {
+            self.wake_parked(group);
         }
     }
 
     #[cold]
-    fn wake_parked(&self, slots: &[EngineSlot]) {
-        for engine in &self.engines {
-            if slots[*engine].unpark() {
-                self.parked.fetch_sub(1, Ordering::Relaxed);
+    fn wake_parked(&self, group: usize) {
+        for slot in &self.engines {
+            // One that has changed its group meanwhile is woken for nothing, which does no harm.
+            if slot.parked.load(Ordering::Relaxed) == group + 1 && self.unpark(slot) == Some(group) {
                 return;
             }
+        }
+    }
+
+    /// Wakes an engine if it is parked; returns the group in which it was.
+    fn unpark(&self, slot: &EngineSlot) -> Option<usize> {
+        let group = slot.unpark()?;
+        // Of that group, whichever the caller was looking for: each engine is counted where it parked.
+        self.groups[group].parked.fetch_sub(1, Ordering::Relaxed);
+        Some(group)
+    }
+
+    /// Makes engines read the assignment of queues and groups again.
+    pub(crate) fn reassign(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        // Pairs with the fence of an engine about to park.
+        fence(Ordering::SeqCst);
+        for slot in &self.engines {
+            self.unpark(slot);
         }
     }
 }
@@ -111,6 +152,8 @@ impl Group {
 pub(crate) struct Engine {
     index: usize,
     group: usize,
+    /// The epoch at which the assignment below was read.
+    epoch: u64,
     /// Queues of the group, each with its share of a turn.
     queues: Vec<(usize, u8)>,
     turn: usize,
@@ -120,12 +163,27 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(config: &Config, index: usize) -> Self {
-        let group = config.engines[index];
-        let of_group = config.queues.iter().enumerate().filter(|(_, q)| q.group == group);
-        let queues: Vec<_> = of_group.map(|(i, q)| (i, q.priority)).collect();
-        let credit = queues.first().map_or(0, |q| q.1);
         let rng = Prng::new(config.seed ^ (index as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03));
-        Self { index, group, queues, turn: 0, credit, rng }
+        let queues = Vec::with_capacity(config.queues.len());
+        // An epoch that never is: the assignment is read before the first descriptor.
+        Self { index, group: 0, epoch: u64::MAX, queues, turn: 0, credit: 0, rng }
+    }
+
+    /// Reads the assignment of queues and engines to groups if it has changed.
+    fn assign(&mut self, shared: &Shared) {
+        let epoch = shared.epoch.load(Ordering::SeqCst);
+        if epoch == self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        self.group = shared.engines[self.index].group.load(Ordering::SeqCst);
+        self.queues.clear();
+        if self.group < shared.unassigned() {
+            let of_group = shared.queues.iter().filter(|q| q.setup.group() == self.group);
+            self.queues.extend(of_group.map(|q| (q.index, q.setup.priority())));
+        }
+        self.turn = 0;
+        self.credit = self.queues.first().map_or(0, |q| q.1);
     }
 
     /// The engine thread.
@@ -141,18 +199,23 @@ impl Engine {
 
     /// Takes one descriptor and executes or discards it. `false` if the queues are empty.
     pub(crate) fn run_one(&mut self, shared: &Shared) -> bool {
+        self.assign(shared);
         let slot = &shared.engines[self.index];
         let Some((queue, entry)) = self.take(shared, slot) else { return false };
         let mut discarded = true;
-        if !shared.stops(queue) {
+        let client = entry.client();
+        if !shared.stops(queue) && !client.aborting.load(Ordering::Acquire) {
             let mut x = Exec {
                 shared,
                 queue,
                 counters: &slot.counters,
                 rng: &mut self.rng,
-                pasid: entry.pasid,
+                client,
+                requester: client.requester,
                 seq: entry.seq,
                 engine: self.index,
+                message_storage: entry.message_storage,
+                batch: BatchLog::default(),
             };
             // Nothing here panics, but an address space of the user's may. Its caller must still see the entry end, and
             // the engine must go on; a halt is what a device does when its hardware fails.
@@ -175,7 +238,7 @@ impl Engine {
             let queue = &shared.queues[index];
             if self.credit != 0 && !queue.entries.is_empty() {
                 slot.executing.store(POPPING, Ordering::Release);
-                if let Some(entry) = queue.take() {
+                if let Some(entry) = queue.take(shared) {
                     slot.publish(&entry, queue);
                     self.credit -= 1;
                     return Some((queue, entry));
@@ -196,13 +259,17 @@ impl Engine {
     fn idle(&self, shared: &Shared) {
         let group = &shared.groups[self.group];
         let slot = &shared.engines[self.index];
-        let stop = || self.has_work(shared) || shared.shutdown.load(Ordering::Acquire);
+        let moved = || shared.epoch.load(Ordering::SeqCst) != self.epoch;
+        let stop = || self.has_work(shared) || moved() || shared.shutdown.load(Ordering::Acquire);
         group.spinning.fetch_add(1, Ordering::SeqCst);
         let start = Instant::now();
         loop {
             for _ in 0..32 {
                 if stop() {
                     group.spinning.fetch_sub(1, Ordering::SeqCst);
+                    if moved() {
+                        shared.wake(self.group);
+                    }
                     // A submitter that counted on us may have pushed a second descriptor; we take only one at a time.
                     self.pass_on(shared);
                     return;
@@ -214,17 +281,17 @@ impl Engine {
             }
             std::thread::yield_now();
         }
-        slot.parked.store(true, Ordering::Relaxed);
+        slot.parked.store(self.group + 1, Ordering::Relaxed);
         group.parked.fetch_add(1, Ordering::Relaxed);
         group.spinning.fetch_sub(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if stop() {
-            if slot.parked.swap(false, Ordering::AcqRel) {
+            if slot.parked.swap(0, Ordering::AcqRel) != 0 {
                 group.parked.fetch_sub(1, Ordering::Relaxed);
             }
             return;
         }
-        while slot.parked.load(Ordering::Acquire) {
+        while slot.parked.load(Ordering::Acquire) != 0 {
             std::thread::park();
         }
     }
@@ -234,7 +301,7 @@ impl Engine {
         fence(Ordering::SeqCst);
         let waiting: usize = self.queues.iter().map(|(q, _)| shared.queues[*q].entries.len()).sum();
         if waiting > 1 {
-            shared.groups[self.group].wake(&shared.engines);
+            shared.wake(self.group);
         }
     }
 }

@@ -34,22 +34,35 @@
 //! Section numbers in this crate's comments refer to the Intel DSA architecture specification, revision 3.0.
 
 mod client;
+mod command;
 pub mod config;
 mod device;
 mod engine;
+mod events;
 mod exec;
 pub mod fault;
+pub mod iommu;
 pub mod memory;
 mod observe;
 mod prng;
 mod queue;
+pub mod registers;
+mod setup;
+mod shared;
+pub mod trap;
 
 pub use client::{Client, Enqcmd, OpenError, WqInfo};
+pub use command::CommandError;
 pub use config::{Checks, Config, ConfigError, MemberOrder, Mode, WqConfig};
-pub use device::{CommandError, Device, DeviceState};
+pub use device::{Device, DeviceState};
 pub use fault::{Effect, FaultRule, RuleId};
-pub use memory::{Access, AddressSpace, CheckedMemory, MapError, PageFault, Permission, Span};
-pub use observe::{Counters, SoftwareError};
+pub use iommu::IommuRegisters;
+pub use memory::{
+    Access, AddressSpace, CheckedMemory, GuestMemory, GuestRam, IommuState, MapError, PageFault, PageRequest,
+    PageRequests, Permission, RamMap, Requester, Span,
+};
+pub use observe::{Counters, QueueCounters, SoftwareError};
+pub use registers::{Function, Instruction, Interrupts, PciControl, PortalAnswer};
 
 /// Compiles and runs the examples of the read-me.
 #[cfg(doctest)]

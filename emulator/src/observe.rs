@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use idxd_sys::Descriptor;
 
+use crate::memory::Requester;
+
 /// The software error register, SWERROR (specification section 9.2.13).
 ///
 /// The first error is latched until it is cleared; further ones only set [`overflow`](Self::overflow).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // they are bits of a register
 pub struct SoftwareError {
     /// Error code: a status that cannot be put into a record, or 0x53 (dedicated queue overflow).
     pub error: u8,
@@ -25,8 +28,10 @@ pub struct SoftwareError {
     pub wq: u8,
     /// Opcode of the descriptor.
     pub opcode: u8,
-    /// PASID of the descriptor.
+    /// PASID of the descriptor, 0 if it has none.
     pub pasid: u32,
+    /// The descriptor was privileged.
+    pub privileged: bool,
     /// Invalid flag bits, for status 0x11.
     pub invalid_flags: u32,
     /// Fault address, 0 if there is none.
@@ -34,7 +39,7 @@ pub struct SoftwareError {
 }
 
 impl SoftwareError {
-    pub(crate) fn of(error: u8, wq: usize, pasid: u32, descriptor: &Descriptor, batch_index: Option<u16>) -> Self {
+    pub(crate) fn of(error: u8, wq: usize, by: Requester, descriptor: &Descriptor, batch_index: Option<u16>) -> Self {
         Self {
             error,
             overflow: false,
@@ -43,7 +48,8 @@ impl SoftwareError {
             batch_index: batch_index.unwrap_or(0),
             wq: wq as u8,
             opcode: descriptor.opcode(),
-            pasid,
+            pasid: by.pasid.unwrap_or(0),
+            privileged: by.privileged,
             invalid_flags: 0,
             addr: 0,
         }
@@ -55,11 +61,21 @@ impl SoftwareError {
 pub(crate) struct ErrorLatch(Mutex<Option<SoftwareError>>);
 
 impl ErrorLatch {
-    pub(crate) fn report(&self, error: SoftwareError) {
+    /// Returns whether the error was stored.
+    pub(crate) fn report(&self, error: SoftwareError) -> bool {
         let mut slot = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match slot.as_mut() {
-            Some(first) => first.overflow = true,
-            None => *slot = Some(error),
+        if let Some(first) = slot.as_mut() {
+            first.overflow = true;
+            return false;
+        }
+        *slot = Some(error);
+        true
+    }
+
+    /// Clears the overflow bit alone.
+    pub(crate) fn clear_overflow(&self) {
+        if let Some(error) = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut() {
+            error.overflow = false;
         }
     }
 
@@ -102,6 +118,35 @@ pub struct Counters {
     pub lost: u64,
     /// Descriptors executed, by opcode; batch members count under their own.
     pub executed: [u64; OPCODES],
+    /// The part of each work queue.
+    pub queues: Vec<QueueCounters>,
+}
+
+/// What happened to the descriptors of one work queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueCounters {
+    /// Descriptors accepted.
+    pub accepted: u64,
+    /// ENQCMD answered with Retry.
+    pub retries: u64,
+    /// MOVDIR64B writes without effect.
+    pub dropped: u64,
+    /// Descriptors executed, by opcode; batch members count under their own.
+    pub executed: [u64; OPCODES],
+}
+
+impl QueueCounters {
+    /// Descriptors executed with an opcode, valid or not.
+    pub fn executed(&self, opcode: u8) -> u64 {
+        self.executed.get(usize::from(opcode)).copied().unwrap_or(0)
+    }
+}
+
+impl Default for QueueCounters {
+    fn default() -> Self {
+        Self { accepted: 0, retries: 0, dropped: 0, executed: [0; OPCODES] }
+    }
 }
 
 impl Default for Counters {
@@ -118,6 +163,7 @@ impl Default for Counters {
             records: 0,
             lost: 0,
             executed: [0; OPCODES],
+            queues: Vec::new(),
         }
     }
 }
@@ -150,7 +196,6 @@ impl Tally {
 }
 
 /// What one engine counts.
-#[derive(Default)]
 pub(crate) struct EngineCounters {
     pub(crate) discarded: Tally,
     pub(crate) bytes: Tally,
@@ -159,7 +204,8 @@ pub(crate) struct EngineCounters {
     pub(crate) abandoned: Tally,
     pub(crate) records: Tally,
     pub(crate) lost: Tally,
-    executed: ExecutedTallies,
+    /// By queue.
+    executed: Box<[ExecutedTallies]>,
 }
 
 struct ExecutedTallies([Tally; OPCODES]);
@@ -171,9 +217,22 @@ impl Default for ExecutedTallies {
 }
 
 impl EngineCounters {
+    pub(crate) fn new(queues: usize) -> Self {
+        Self {
+            discarded: Tally::default(),
+            bytes: Tally::default(),
+            failed: Tally::default(),
+            page_faults: Tally::default(),
+            abandoned: Tally::default(),
+            records: Tally::default(),
+            lost: Tally::default(),
+            executed: (0..queues).map(|_| ExecutedTallies::default()).collect(),
+        }
+    }
+
     #[inline]
-    pub(crate) fn executed(&self, opcode: u8) {
-        if let Some(tally) = self.executed.0.get(usize::from(opcode)) {
+    pub(crate) fn executed(&self, queue: usize, opcode: u8) {
+        if let Some(tally) = self.executed[queue].0.get(usize::from(opcode)) {
             tally.add(1);
         }
     }
@@ -186,8 +245,11 @@ impl EngineCounters {
         sum.abandoned += self.abandoned.get();
         sum.records += self.records.get();
         sum.lost += self.lost.get();
-        for (to, from) in sum.executed.iter_mut().zip(&self.executed.0) {
-            *to += from.get();
+        for (queue, tallies) in sum.queues.iter_mut().zip(&self.executed) {
+            for (opcode, tally) in tallies.0.iter().enumerate() {
+                queue.executed[opcode] += tally.get();
+                sum.executed[opcode] += tally.get();
+            }
         }
     }
 }
@@ -200,9 +262,9 @@ mod tests {
     fn the_first_error_stays_until_cleared() {
         let latch = ErrorLatch::default();
         let d = Descriptor::default();
-        latch.report(SoftwareError::of(0x53, 1, 7, &d, None));
+        assert!(latch.report(SoftwareError::of(0x53, 1, Requester::user(7), &d, None)));
         assert!(!latch.get().unwrap().overflow);
-        latch.report(SoftwareError::of(0x1a, 2, 8, &d, Some(3)));
+        assert!(!latch.report(SoftwareError::of(0x1a, 2, Requester::user(8), &d, Some(3))));
         let kept = latch.get().unwrap();
         assert_eq!((kept.error, kept.wq, kept.pasid, kept.overflow), (0x53, 1, 7, true));
         latch.clear();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::*;
 use dsa_emulator::{
     Access, AddressSpace, CheckedMemory, Checks, Config, Device, Effect, Enqcmd, FaultRule, MemberOrder, PageFault,
-    Permission, Span, WqConfig, config,
+    Permission, Requester, Span, WqConfig, config,
 };
 use idxd_sys::{Descriptor, flag, opcode, status};
 use proptest::prelude::*;
@@ -227,11 +227,11 @@ struct Liar(Arc<CheckedMemory>);
 
 // SAFETY: all spans come from the checked memory, which lives as long as this.
 unsafe impl AddressSpace for Liar {
-    fn translate(&self, pasid: u32, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
-        if addr < SRC { self.0.translate(pasid, addr, len, access) } else { Err(PageFault { addr }) }
+    fn translate(&self, by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
+        if addr < SRC { self.0.translate(by, addr, len, access) } else { Err(PageFault { addr }) }
     }
 
-    fn resolve(&self, _: u32, _: u64, _: Access) -> bool {
+    fn resolve(&self, _: Requester, _: u64, _: Access) -> bool {
         true
     }
 }

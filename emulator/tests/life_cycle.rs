@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use dsa_emulator::{
     Access, AddressSpace, CheckedMemory, Client, CommandError, Config, Device, DeviceState, Effect, Enqcmd, FaultRule,
-    PageFault, Span, WqConfig,
+    PageFault, Requester, Span, WqConfig,
 };
 use idxd_sys::{Descriptor, opcode, status};
 use zerocopy::IntoBytes;
@@ -45,14 +45,6 @@ impl Live {
     /// Makes every descriptor with this opcode take a while.
     fn slow(&self, code: u8, time: Duration) {
         self.device.inject(FaultRule::new(Effect::Delay(time)).opcode(code));
-    }
-}
-
-fn wait(done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited for ever");
-        std::thread::yield_now();
     }
 }
 
@@ -206,14 +198,14 @@ struct Stopper {
 
 // SAFETY: all spans come from the checked memory, which lives as long as this.
 unsafe impl AddressSpace for Stopper {
-    fn translate(&self, pasid: u32, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
+    fn translate(&self, by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
         if self.translations.fetch_add(1, Ordering::Relaxed) == 10 {
             self.device.lock().unwrap().as_ref().unwrap().halt();
         }
-        self.memory.translate(pasid, addr, len, access)
+        self.memory.translate(by, addr, len, access)
     }
 
-    fn resolve(&self, _: u32, _: u64, _: Access) -> bool {
+    fn resolve(&self, _: Requester, _: u64, _: Access) -> bool {
         false
     }
 }
@@ -427,11 +419,11 @@ struct Panicking;
 
 // SAFETY: no span is ever handed out.
 unsafe impl AddressSpace for Panicking {
-    fn translate(&self, _: u32, _: u64, _: u64, _: Access) -> Result<Span, PageFault> {
+    fn translate(&self, _: Requester, _: u64, _: u64, _: Access) -> Result<Span, PageFault> {
         panic!("expected by a test")
     }
 
-    fn resolve(&self, _: u32, _: u64, _: Access) -> bool {
+    fn resolve(&self, _: Requester, _: u64, _: Access) -> bool {
         false
     }
 }
@@ -452,23 +444,34 @@ fn an_address_space_that_panics_halts_the_device() {
     }
 }
 
+/// Tells other threads to end, also in a panic.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Commands from one thread, submissions from others: every accepted descriptor ends, and every wait returns.
 #[test]
 fn commands_race_with_submitters() {
     let config = Config::sapphire_rapids().queue(WqConfig::shared(16)).queue(WqConfig::shared(16)).engines(2);
     let live = live(config.spin(Duration::from_micros(2)));
-    let rounds = AtomicU64::new(0);
+    let (stop, accepted) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 2]);
     std::thread::scope(|s| {
-        for t in 0..2u64 {
-            let rounds = &rounds;
+        // Also if a command or a wait below panics.
+        let _stop = Stop(&stop);
+        for (t, accepted) in (0..).zip(&accepted) {
+            let stop = &stop;
             // Opened here, before the first command closes a queue.
             let client = live.device.open(t as usize).unwrap();
             s.spawn(move || {
-                while rounds.load(Ordering::Relaxed) < 60 {
-                    for i in 0..8 {
+                while !stop.load(Ordering::Relaxed) {
+                    for i in 8 * t..8 * t + 8 {
                         // SAFETY: checked memory.
-                        let _ =
-                            unsafe { client.enqcmd(&with_record(memmove(SRC, DST + 64 * (8 * t + i), 8), 8 * t + i)) };
+                        let answer = unsafe { client.enqcmd(&with_record(memmove(SRC, DST + 64 * i, 8), i)) };
+                        accepted.fetch_add(u64::from(answer == Enqcmd::Accepted), Ordering::Relaxed);
                     }
                     client.quiesce();
                 }
@@ -490,11 +493,14 @@ fn commands_race_with_submitters() {
                     live.device.enable_wq(1).unwrap();
                 }
             }
-            rounds.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_micros(300));
+            // Both queues are open again: the next command comes in the middle of submissions.
+            for accepted in &accepted {
+                let before = accepted.load(Ordering::Relaxed);
+                wait(|| accepted.load(Ordering::Relaxed) > before);
+            }
         }
     });
     let counters = live.device.counters();
-    assert!(counters.accepted > 0);
+    assert_eq!(counters.accepted, accepted.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>());
     assert!(counters.executed(opcode::MEMMOVE) + counters.discarded >= counters.accepted);
 }

@@ -6,7 +6,7 @@
 use idxd_sys::{Descriptor, flag, status};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{CompletionRecord, Exec, Fault, Op, Operand, Outcome, Stopped, execute, record};
+use super::{BatchLog, CompletionRecord, Exec, Fault, Op, Operand, Outcome, Stopped, execute, record};
 use crate::config::{MemberOrder, gencap};
 
 /// Members fetched before they run, where the order is shuffled.
@@ -16,6 +16,8 @@ impl Op<'_, '_> {
     /// Batch. A member failed if it ended with any status but 0x01; a fence then abandons the rest.
     pub(super) fn batch(&mut self) -> Outcome {
         let count = self.d.xfer_size;
+        // Numbers need to differ among batches that execute at the same time: one for each engine.
+        self.x.batch = BatchLog { number: self.x.engine as u8, records: 0 };
         let most = if self.x.shared.config.member_order == MemberOrder::Shuffled { WINDOW } else { 1 };
         let mut failed = self.flag(flag::BATCH_ERROR);
         let mut window = Window { members: [Descriptor::new_zeroed(); WINDOW], first: 0, len: 0 };

@@ -11,12 +11,14 @@ impl Op<'_, '_> {
     pub(super) fn drain(&mut self) -> Outcome {
         for (index, slot) in self.x.shared.engines.iter().enumerate() {
             let mut rounds = 0u32;
-            while index != self.x.engine && slot.is_before(self.x.queue, self.x.seq, self.x.pasid) {
+            while index != self.x.engine && slot.is_before(self.x.queue, self.x.seq, self.x.requester) {
                 self.x.check_stop()?;
                 rounds = rounds.saturating_add(1);
                 if rounds < 100 { std::hint::spin_loop() } else { std::thread::yield_now() }
             }
         }
+        // What it waited for may have ended because everything does.
+        self.x.check_stop()?;
         let readbacks = [
             (flag::DRAIN_READBACK_1, self.d.src_addr, Operand::Source),
             (flag::DRAIN_READBACK_2, self.d.dst_addr, Operand::Source2),

@@ -6,23 +6,27 @@
 
 mod batch;
 mod compare;
+mod complete;
 mod control;
 mod crc;
 mod fill;
 mod moves;
 mod validate;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
+pub(crate) use self::complete::BatchLog;
 use crate::config::gencap;
-use crate::device::Shared;
-use crate::fault::{Armed, MAX_ARMED, Region};
-use crate::memory::{Access, PAGE_SIZE, Span};
-use crate::observe::{EngineCounters, SoftwareError};
+use crate::events::Target;
+use crate::fault::{Armed, Region};
+use crate::memory::{Access, PAGE_SIZE, Requester, Span};
+use crate::observe::EngineCounters;
 use crate::prng::Prng;
-use crate::queue::WorkQueue;
+use crate::queue::{ClientState, WorkQueue};
+use crate::shared::Shared;
 
 /// What an engine brings along to execute a descriptor.
 pub(crate) struct Exec<'a> {
@@ -30,20 +34,43 @@ pub(crate) struct Exec<'a> {
     pub(crate) queue: &'a WorkQueue,
     pub(crate) counters: &'a EngineCounters,
     pub(crate) rng: &'a mut Prng,
-    pub(crate) pasid: u32,
+    pub(crate) client: &'a ClientState,
+    pub(crate) requester: Requester,
     pub(crate) seq: u64,
     pub(crate) engine: usize,
+    /// The descriptor came through a portal of the interrupt message storage.
+    pub(crate) message_storage: bool,
+    pub(crate) batch: BatchLog,
 }
 
 impl Exec<'_> {
     /// Ends the operation if the device or queue must stop.
     #[inline]
     fn check_stop(&self) -> Result<(), Stopped> {
-        if self.shared.stops(self.queue) { Err(Stopped) } else { Ok(()) }
+        if self.stops() { Err(Stopped) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn stops(&self) -> bool {
+        self.shared.stops(self.queue) || self.client.aborting.load(Ordering::Acquire)
     }
 
     fn has(&self, gencap_bit: u64) -> bool {
         self.shared.config.gencap & gencap_bit != 0
+    }
+
+    /// Where the completion interrupt of a descriptor goes.
+    fn target(&self, d: &Descriptor) -> Target {
+        Target { handle: d.int_handle, message_storage: self.message_storage }
+    }
+
+    /// The vector of the interrupt that a descriptor requests; `None` if it requests none, or one it may not have.
+    fn vector(&self, d: &Descriptor) -> Option<u16> {
+        if d.flags() & flag::RCI == 0 {
+            return None;
+        }
+        let events = self.shared.events.as_ref().filter(|events| events.may_interrupt(self.requester))?;
+        events.vector(self.target(d), self.requester)
     }
 
     fn sleep(&self, time: Duration) -> Result<(), Stopped> {
@@ -113,7 +140,7 @@ fn record(status: u8) -> CompletionRecord {
 ///
 /// Returns the status it ended with, also where no record could be written.
 pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
-    x.counters.executed(d.opcode());
+    x.counters.executed(x.queue.index, d.opcode());
     let mut armed = Armed::default();
     if x.shared.faults.active() {
         armed = x.shared.faults.arm(d.opcode(), &regions(d));
@@ -125,10 +152,10 @@ pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> 
             return Ok(status::SUCCESS);
         }
     }
-    let mut op = Op { x, d, armed, member };
+    let mut op = Op { x, d, armed, member, stopped: false };
     if d.flags() & flag::CRAV != 0 && !d.completion_addr.is_multiple_of(32) {
         op.x.counters.failed.add(1);
-        op.report(status::CR_ALIGN, d.completion_addr, 0);
+        op.report(status::CR_ALIGN, d.completion_addr, None);
         return Ok(status::CR_ALIGN);
     }
     let ended = match op.armed.hardware {
@@ -138,7 +165,7 @@ pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> 
             Ok(()) => op.dispatch()?,
         },
     };
-    Ok(op.complete(&ended))
+    op.complete(&ended)
 }
 
 /// One descriptor under execution.
@@ -147,6 +174,8 @@ struct Op<'a, 'x> {
     d: &'a Descriptor,
     armed: Armed,
     member: Option<u16>,
+    /// A page request was given up because of a stop: what looks like a fault is none, and nobody hears of it.
+    stopped: bool,
 }
 
 impl Op<'_, '_> {
@@ -193,7 +222,7 @@ impl Op<'_, '_> {
         // No byte beyond the last address exists.
         let len = len.min((u64::MAX - addr).saturating_add(1));
         if !self.armed.any_fault
-            && let Ok(span) = self.x.shared.space.translate(self.x.pasid, addr, len, access)
+            && let Ok(span) = self.x.shared.space.translate(self.x.requester, addr, len, access)
         {
             debug_assert!(span.len >= 1 && span.len as u64 <= len);
             return Ok(span);
@@ -204,6 +233,8 @@ impl Op<'_, '_> {
     #[cold]
     fn span_slow(&mut self, operand: Operand, addr: u64, len: u64, access: Access, block: bool) -> Result<Span, Fault> {
         let refused = refused(block);
+        // A queue that makes no page requests has none granted.
+        let block = block && self.x.queue.setup.page_requests();
         // A page request that is granted can still be followed by a fault (the page is gone again); not for ever.
         for _ in 0..16 {
             let mut len = len;
@@ -221,11 +252,13 @@ impl Op<'_, '_> {
                 }
             }
             let space = &self.x.shared.space;
-            match space.translate(self.x.pasid, addr, len, access) {
+            match space.translate(self.x.requester, addr, len, access) {
                 Ok(span) => return Ok(span),
                 Err(page) => {
                     self.x.counters.page_faults.add(1);
-                    if !(block && space.resolve(self.x.pasid, page.addr, access)) {
+                    let stop = || self.x.stops();
+                    if !(block && space.resolve(self.x.requester, page.addr, access, &stop)) {
+                        self.stopped |= block && stop();
                         return Err(self.fault(refused, page.addr, operand, access));
                     }
                 }
@@ -276,65 +309,6 @@ impl Op<'_, '_> {
             done += span.len;
         }
         Ok(())
-    }
-
-    /// Ends the descriptor: counts, and writes the record if the rules ask for one. Returns the final status.
-    fn complete(&mut self, ended: &CompletionRecord) -> u8 {
-        let code = ended.status & status::CODE_MASK;
-        if !matches!(code, status::SUCCESS | status::SUCCESS_FALSE) {
-            self.x.counters.failed.add(1);
-        }
-        if !self.flag(flag::CRAV) {
-            // Nowhere to write: errors of the descriptor itself go to the software error register.
-            if !matches!(code, status::SUCCESS | status::SUCCESS_FALSE | status::BATCH_FAIL) {
-                let invalid = if code == status::BAD_FLAGS { ended.op_specific[0] as u32 } else { 0 };
-                self.report(ended.status, ended.fault_addr, invalid);
-            }
-            return ended.status;
-        }
-        // Without a request only what is not a success is recorded (section 8.1.3.4).
-        let quiet = matches!(code, status::SUCCESS | status::SUCCESS_FALSE | status::BATCH_FAIL);
-        if quiet && !self.flag(flag::RCR) {
-            return ended.status;
-        }
-        let addr = self.d.completion_addr;
-        let Ok(place) = self.record_place(addr) else {
-            let error = status::CR_FAULT | status::FAULT_WRITE;
-            self.report(error, addr, 0);
-            return error;
-        };
-        self.x.counters.records.add(1);
-        let bytes: [u8; 32] = zerocopy::transmute!(*ended);
-        // SAFETY: 32 bytes of a span for writing; `execute` refused addresses that are not multiples of 32, and host
-        // addresses agree modulo 64.
-        unsafe { self.x.shared.space.store_record(&bytes, place) };
-        ended.status
-    }
-
-    /// Where to write the 32 bytes of a record. Faults block, whatever the flag says.
-    fn record_place(&mut self, addr: u64) -> Result<*mut u8, Fault> {
-        let (operand, access) = (Operand::Record, Access::Write);
-        if self.armed.record_fault {
-            return Err(self.fault(status::CR_FAULT, addr, operand, access));
-        }
-        // A record lies in one page, so only injected faults begin inside it, each of which a page request removes. An
-        // address space that gives shorter spans all the same gets no record.
-        for _ in 0..=MAX_ARMED {
-            let span = self.span(operand, addr, 32, access, true)?;
-            if span.len >= 32 {
-                return Ok(span.ptr);
-            }
-            let (next, left) = (addr + span.len as u64, 32 - span.len as u64);
-            self.span(operand, next, left, access, true)?;
-        }
-        Err(self.fault(status::CR_FAULT, addr, operand, access))
-    }
-
-    /// Latches a software error about this descriptor.
-    fn report(&self, error: u8, addr: u64, invalid_flags: u32) {
-        let of = SoftwareError::of(error & status::CODE_MASK, self.x.queue.index, self.x.pasid, self.d, self.member);
-        let write = error & status::FAULT_WRITE != 0;
-        self.x.shared.errors.report(SoftwareError { write, invalid_flags, addr, ..of });
     }
 }
 

@@ -21,17 +21,17 @@ const CRC_FLAGS: u32 = flag::CRC_READ_SEED | flag::CRC_BYPASS_INVERT | flag::CRC
 /// Checks a descriptor. The error is the record it ends with.
 pub(super) fn check(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> Result<(), CompletionRecord> {
     let code = d.opcode();
-    let word = x.queue.config.op_config[usize::from(code >> 6)];
     let never_in_batch = matches!(code, opcode::BATCH | opcode::DRAIN | opcode::UPDATE_WINDOW);
-    if word >> (code & 63) & 1 == 0 || in_batch && never_in_batch {
+    if !x.queue.setup.offers(code) || in_batch && never_in_batch {
         return Err(record(status::BAD_OPCODE));
     }
     let invalid = invalid_flags(x, d, in_batch);
     if invalid != 0 {
         return Err(CompletionRecord { op_specific: [u64::from(invalid), 0], ..record(status::BAD_FLAGS) });
     }
-    // Completion interrupts are refused above, so no handle is valid.
-    if d.int_handle != 0 {
+    // A request that is not allowed at all was refused above; without one, no handle is valid.
+    let handle_valid = if d.flags() & flag::RCI != 0 { x.vector(d).is_some() } else { d.int_handle == 0 };
+    if !handle_valid {
         return Err(record(status::BAD_INT_HANDLE));
     }
     if x.shared.config.checks == Checks::Strict && !reserved_bytes_clear(d) {
@@ -43,10 +43,10 @@ pub(super) fn check(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> Result<(), 
         opcode::NOP | opcode::DRAIN => return Ok(()),
         opcode::BATCH => {
             let least = if x.has(gencap::BATCH_1) { 1 } else { 2 };
-            fail(!(least..=x.queue.config.max_batch_size).contains(&d.xfer_size), status::BAD_COUNT)?;
+            fail(!(least..=x.queue.setup.max_batch_size()).contains(&d.xfer_size), status::BAD_COUNT)?;
             return fail(!d.src_addr.is_multiple_of(64), status::LIST_ALIGN);
         }
-        _ => fail(size == 0 || size > x.queue.config.max_transfer_size, status::BAD_SIZE)?,
+        _ => fail(size == 0 || size > x.queue.setup.max_transfer_size(), status::BAD_SIZE)?,
     }
     let (src, dst, dst2) = (d.src_addr, d.dst_addr, d.op_specific[0]);
     match code {
@@ -80,10 +80,13 @@ fn invalid_flags(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> u32 {
     let set = |bit: u32| flags & bit != 0;
     let code = d.opcode();
     let mut invalid = flags & !(COMMON | allowed(x, code, flags));
+    if set(flag::RCI) && x.shared.events.as_ref().is_some_and(|events| events.may_interrupt(x.requester)) {
+        invalid &= !flag::RCI;
+    }
     if set(flag::FENCE) && !in_batch {
         invalid |= flag::FENCE;
     }
-    if !x.queue.config.block_on_fault {
+    if !x.queue.setup.block_on_fault() {
         invalid |= flags & BOF;
     }
     if !set(flag::CRAV) {
@@ -92,7 +95,7 @@ fn invalid_flags(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> u32 {
     // Operations with a result must have somewhere to put it; a missing bit is reported like a wrong one.
     let needed = match code {
         opcode::COMPARE | opcode::COMPVAL | opcode::CRCGEN | opcode::COPY_CRC => flag::CRAV | flag::RCR,
-        // The alternative, a completion interrupt, does not exist for user descriptors.
+        opcode::DRAIN if set(flag::RCI) => 0,
         opcode::DRAIN => flag::RCR,
         _ => 0,
     };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use thiserror::Error;
 
-use super::{Access, AddressSpace, PAGE_SIZE, PageFault, Span, words};
+use super::{Access, AddressSpace, PAGE_SIZE, PageFault, Requester, Span, words};
 
 const PRESENT: u8 = 1;
 const READABLE: u8 = 2;
@@ -221,7 +221,7 @@ impl std::fmt::Debug for CheckedMemory {
 // `words`. Pages are 4096-byte aligned in the host, so addresses agree modulo 64. Lengths are cut to the request and to
 // present pages. No reference to arena bytes exists anywhere.
 unsafe impl AddressSpace for CheckedMemory {
-    fn translate(&self, _pasid: u32, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
+    fn translate(&self, _by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
         let arenas = self.arenas.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some((arena, first)) = arenas.iter().find_map(|a| a.page_of(addr).map(|page| (a, page))) else {
             return Err(PageFault { addr });
@@ -241,7 +241,7 @@ unsafe impl AddressSpace for CheckedMemory {
         Ok(Span { ptr: arena.ptr(addr), len: reach.min(len) as usize })
     }
 
-    fn resolve(&self, _pasid: u32, addr: u64, access: Access) -> bool {
+    fn resolve(&self, _by: Requester, addr: u64, access: Access) -> bool {
         let arenas = self.arenas.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(bits) = arenas.iter().find_map(|a| a.page_of(addr).map(|page| &a.bits[page])) else {
             return false;
@@ -264,6 +264,8 @@ unsafe impl AddressSpace for CheckedMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BY: Requester = Requester::user(1);
 
     #[test]
     fn arenas_must_be_aligned_disjoint_and_fit() {
@@ -300,11 +302,11 @@ mod tests {
         m.map(0x1000, 0x4000, Permission::ReadWrite).unwrap();
         m.set_present(0x3000, 0x1000, false).unwrap();
         m.protect(0x2000, 0x1000, Permission::ReadOnly).unwrap();
-        assert_eq!(m.translate(0, 0x1ff0, 0x9000, Access::Read).unwrap().len, 0x1010);
-        assert_eq!(m.translate(0, 0x1ff0, 0x9000, Access::Write).unwrap().len, 0x10);
-        assert_eq!(m.translate(0, 0x2004, 1, Access::Write).unwrap_err(), PageFault { addr: 0x2004 });
-        assert_eq!(m.translate(0, 0x4ff0, u64::MAX, Access::Read).unwrap().len, 0x10);
-        assert!(m.translate(0, 0x5000, 1, Access::Read).is_err());
+        assert_eq!(m.translate(BY, 0x1ff0, 0x9000, Access::Read).unwrap().len, 0x1010);
+        assert_eq!(m.translate(BY, 0x1ff0, 0x9000, Access::Write).unwrap().len, 0x10);
+        assert_eq!(m.translate(BY, 0x2004, 1, Access::Write).unwrap_err(), PageFault { addr: 0x2004 });
+        assert_eq!(m.translate(BY, 0x4ff0, u64::MAX, Access::Read).unwrap().len, 0x10);
+        assert!(m.translate(BY, 0x5000, 1, Access::Read).is_err());
     }
 
     #[test]
@@ -313,10 +315,10 @@ mod tests {
         m.map(0x1000, 0x2000, Permission::ReadOnly).unwrap();
         m.set_present(0x1000, 0x2000, false).unwrap();
         m.set_resolvable(0x1000, 0x1000, true).unwrap();
-        assert!(m.resolve(0, 0x1234, Access::Read));
-        assert!(m.translate(0, 0x1234, 4, Access::Read).is_ok());
-        assert!(!m.resolve(0, 0x1234, Access::Write), "permission is not granted by a page request");
-        assert!(!m.resolve(0, 0x2234, Access::Read));
-        assert!(!m.resolve(0, 0x9000, Access::Read));
+        assert!(m.resolve(BY, 0x1234, Access::Read));
+        assert!(m.translate(BY, 0x1234, 4, Access::Read).is_ok());
+        assert!(!m.resolve(BY, 0x1234, Access::Write), "permission is not granted by a page request");
+        assert!(!m.resolve(BY, 0x2234, Access::Read));
+        assert!(!m.resolve(BY, 0x9000, Access::Read));
     }
 }

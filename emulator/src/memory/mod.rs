@@ -5,13 +5,22 @@
 //! byte that cannot be reached. What follows from it (block, partial completion, refusal) is the device's business.
 
 mod checked;
+mod guest;
+mod ram;
 pub(crate) mod trusted;
 mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use idxd_sys::limits::PASID_MASK;
+
+#[cfg(test)]
+pub(crate) use ram::tests as ram_tests;
+
 pub use checked::{CheckedMemory, MapError, Permission};
+pub use guest::{GuestMemory, IommuState, PATIENCE, PageRequest, PageRequests};
+pub use ram::{GuestRam, MAX_RANGES, RamError, RamMap};
 
 /// Size of a page, the granule of faults (bytes).
 pub const PAGE_SIZE: u64 = 4096;
@@ -41,6 +50,41 @@ pub struct PageFault {
     pub addr: u64,
 }
 
+/// On whose behalf the device reaches memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Requester {
+    /// The PASID that travels with the access, 20 bits. `None`: the access carries the device's requester id only.
+    pub pasid: Option<u32>,
+    /// Whether the access may reach supervisor pages. Without a PASID it means nothing.
+    pub privileged: bool,
+}
+
+impl Requester {
+    /// The device itself, without a PASID.
+    pub const DEVICE: Self = Self { pasid: None, privileged: false };
+
+    /// An unprivileged access with a PASID, of which 20 bits count.
+    pub const fn user(pasid: u32) -> Self {
+        Self { pasid: Some(pasid & PASID_MASK), privileged: false }
+    }
+
+    /// The same in one word, for an atomic: PASID in bits 19:0, bit 30 if there is none, bit 31 if privileged.
+    pub(crate) const fn to_word(self) -> u32 {
+        let pasid = match self.pasid {
+            Some(pasid) => pasid & PASID_MASK,
+            None => NO_PASID,
+        };
+        pasid | (self.privileged as u32) << 31
+    }
+
+    pub(crate) const fn from_word(word: u32) -> Self {
+        let pasid = if word & NO_PASID != 0 { None } else { Some(word & PASID_MASK) };
+        Self { pasid, privileged: word >> 31 != 0 }
+    }
+}
+
+const NO_PASID: u32 = 1 << 30;
+
 /// An address space per PASID: translation, and the answer to page requests.
 ///
 /// Accesses are atomic, because several engines, and a submitter that looks at its data, may be at the same bytes at the
@@ -62,12 +106,25 @@ pub struct PageFault {
 /// `1 <= len <= ` the requested one.
 ///
 /// Two more rules are not about safety: implementations must not wait for the device, and a panic in one halts it.
+/// Waiting, with a bound, for an operating system that brings in a page is what [`resolve`](Self::resolve) is for, and
+/// [`resolve_unless`](Self::resolve_unless) where the bound is more than some milliseconds.
 pub unsafe trait AddressSpace: Send + Sync {
     /// Translates up to `len` bytes (at least 1 is asked for) at `addr`. A shorter span is fine: the device asks again.
-    fn translate(&self, pasid: u32, addr: u64, len: u64, access: Access) -> Result<Span, PageFault>;
+    fn translate(&self, by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault>;
 
     /// Answers a page request for the page of `addr`: `true` if the access is possible now, `false` to refuse.
-    fn resolve(&self, pasid: u32, addr: u64, access: Access) -> bool;
+    fn resolve(&self, by: Requester, addr: u64, access: Access) -> bool;
+
+    /// [`resolve`](Self::resolve) for a device that may be told to stop while it waits: aborted, reset or halted. `stop`
+    /// says so, from the thread of the call, and is cheap enough to be asked every time around a loop. The answer is then
+    /// `false`.
+    ///
+    /// The device calls this one. Unless it is implemented too, `stop` is never asked, and whoever stops the device waits
+    /// for `resolve`. An address space that wraps another hands it on.
+    fn resolve_unless(&self, by: Requester, addr: u64, access: Access, stop: &dyn Fn() -> bool) -> bool {
+        let _ = stop;
+        self.resolve(by, addr, access)
+    }
 }
 
 /// The address space of a device. Trusted memory has no table to look at, so the fast path avoids the indirect call.
@@ -78,17 +135,17 @@ pub(crate) enum Space {
 
 impl Space {
     #[inline]
-    pub(crate) fn translate(&self, pasid: u32, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
+    pub(crate) fn translate(&self, by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
         match self {
             Self::Trusted => trusted::translate(addr, len),
-            Self::Custom(space) => space.translate(pasid, addr, len, access),
+            Self::Custom(space) => space.translate(by, addr, len, access),
         }
     }
 
-    pub(crate) fn resolve(&self, pasid: u32, addr: u64, access: Access) -> bool {
+    pub(crate) fn resolve(&self, by: Requester, addr: u64, access: Access, stop: &dyn Fn() -> bool) -> bool {
         match self {
             Self::Trusted => false,
-            Self::Custom(space) => space.resolve(pasid, addr, access),
+            Self::Custom(space) => space.resolve_unless(by, addr, access, stop),
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dsa_emulator::{CheckedMemory, Client, Config, Device, Enqcmd, Permission, WqConfig};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode};
@@ -161,4 +162,13 @@ pub fn copy_crc(src: u64, dst: u64, len: u32, seed: u64, flags: u32) -> Descript
 
 pub fn cache_flush(addr: u64, len: u32) -> Descriptor {
     Descriptor { dst_addr: addr, xfer_size: len, ..desc(opcode::CFLUSH, 0) }
+}
+
+/// Waits for something that other threads bring about.
+pub fn wait(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited for ever");
+        std::thread::yield_now();
+    }
 }

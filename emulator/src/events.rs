@@ -1,0 +1,64 @@
+//! What a device tells its surroundings besides completion records: errors, interrupts, a halt.
+//!
+//! A device that is used in process has no surroundings: its errors are read from the latch, and completion interrupts
+//! are refused as an invalid flag. The register front end implements this trait.
+
+use idxd_sys::CompletionRecord;
+
+use crate::memory::Requester;
+use crate::observe::SoftwareError;
+
+/// The receiving end. Calls come from engines and submitters; none may wait for the device.
+pub(crate) trait Events: Send + Sync {
+    /// Whether descriptors of this requester may ask for completion interrupts at all.
+    fn may_interrupt(&self, by: Requester) -> bool;
+
+    /// The interrupt vector behind a handle that this requester may use.
+    fn vector(&self, target: Target, by: Requester) -> Option<u16>;
+
+    /// Raises a vector for a descriptor that has ended, after its record was written.
+    fn completed(&self, vector: u16);
+
+    /// Puts an entry into the event log. `false` if there is none, or it has no room.
+    fn log(&self, entry: &LogEntry<'_>) -> bool;
+
+    /// Whether the event log holds entries that software has not taken.
+    fn log_pending(&self) -> bool;
+
+    /// The software error latch has taken an error that was the first since it was cleared.
+    fn software_error(&self);
+
+    /// The occupancy of a queue has fallen to its limit. Called once for each time that the limit is armed.
+    fn occupancy(&self, queue: usize);
+
+    /// The device has stopped by a hardware error.
+    fn halted(&self);
+}
+
+/// Where a completion interrupt goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The interrupt handle of the descriptor.
+    pub(crate) handle: u16,
+    /// The descriptor came through a portal of the interrupt message storage.
+    pub(crate) message_storage: bool,
+}
+
+/// What an entry of the event log says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogEntry<'a> {
+    pub(crate) error: SoftwareError,
+    /// Number of the batch that a batch descriptor, or a member, belongs to.
+    pub(crate) batch: u8,
+    /// The first record of its batch that could not be written.
+    pub(crate) first_in_batch: bool,
+    pub(crate) target: Target,
+    /// The descriptor requested an interrupt.
+    pub(crate) interrupt: bool,
+    /// The descriptor requested a record.
+    pub(crate) requested: bool,
+    /// Operand of a page fault, 0 for none.
+    pub(crate) operand: u8,
+    /// The record that could not be written.
+    pub(crate) record: Option<&'a CompletionRecord>,
+}

@@ -1,0 +1,244 @@
+//! What engines, clients and commands of a device share, and the engines' threads.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::command::CommandError;
+use crate::config::{Config, ConfigError, WqConfig};
+use crate::engine::{Engine, EngineSlot, Group};
+use crate::events::Events;
+use crate::fault::Faults;
+use crate::memory::Space;
+use crate::observe::{ErrorLatch, SoftwareError};
+use crate::queue::{ClientState, WorkQueue, wq_state};
+use crate::setup::Setup;
+
+/// Values of the device's state word.
+pub(crate) mod dev_state {
+    pub(crate) const DISABLED: u8 = 0;
+    pub(crate) const ENABLED: u8 = 1;
+    /// Accepts nothing, executes what it has.
+    pub(crate) const DRAINING: u8 = 2;
+    /// A hardware error: accepts nothing, discards what it has, until a reset.
+    pub(crate) const HALTED: u8 = 3;
+    /// Accepts nothing, discards what it has, for the time of a command.
+    pub(crate) const ABORTING: u8 = 4;
+}
+
+/// Everything engines, clients and commands share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) space: Space,
+    pub(crate) queues: Box<[WorkQueue]>,
+    pub(crate) groups: Box<[Group]>,
+    pub(crate) engines: Box<[EngineSlot]>,
+    pub(crate) faults: Faults,
+    pub(crate) errors: ErrorLatch,
+    pub(crate) shutdown: AtomicBool,
+    /// Who is told of errors, interrupts and halts.
+    pub(crate) events: Option<Arc<dyn Events>>,
+    /// Raised with every change of a group or queue; see `engine`.
+    pub(crate) epoch: AtomicU64,
+    pub(crate) next_pasid: AtomicU32,
+    pub(crate) state: AtomicU8,
+    /// Held for the duration of every command that waits; halting does not take it.
+    command: Mutex<()>,
+    /// Held by drains, which change the class of new descriptors.
+    drain: Mutex<()>,
+    /// The engines of a device without threads.
+    manual: Mutex<Vec<Engine>>,
+}
+
+impl Shared {
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == dev_state::ENABLED
+    }
+
+    pub(crate) fn halt(&self) {
+        self.state.store(dev_state::HALTED, Ordering::SeqCst);
+        if let Some(events) = &self.events {
+            events.halted();
+        }
+    }
+
+    /// The index that stands for "no group".
+    pub(crate) fn unassigned(&self) -> usize {
+        self.config.limits.groups
+    }
+
+    /// Latches a software error.
+    pub(crate) fn report(&self, error: SoftwareError) {
+        if self.errors.report(error)
+            && let Some(events) = &self.events
+        {
+            events.software_error();
+        }
+    }
+
+    /// Whether a descriptor of this queue must not run, or go on running.
+    #[inline]
+    pub(crate) fn stops(&self, queue: &WorkQueue) -> bool {
+        !matches!(self.state.load(Ordering::Acquire), dev_state::ENABLED | dev_state::DRAINING)
+            || !matches!(queue.state.load(Ordering::Acquire), wq_state::ENABLED | wq_state::DRAINING)
+    }
+
+    /// Waits for a condition that the engines bring about. Without engine threads, runs descriptors meanwhile.
+    pub(crate) fn wait_until(&self, done: impl Fn() -> bool) {
+        let mut rounds = 0u32;
+        while !done() {
+            if self.config.manual && self.run_one() {
+                continue;
+            }
+            rounds = rounds.saturating_add(1);
+            if rounds < 64 {
+                std::hint::spin_loop();
+            } else if rounds < 256 {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+    }
+
+    /// Takes and executes (or discards) one descriptor on this thread; only without engine threads.
+    pub(crate) fn run_one(&self) -> bool {
+        // Another thread inside makes progress for us; its turn counts as none of ours.
+        let Ok(mut engines) = self.manual.try_lock() else { return false };
+        engines.iter_mut().any(|engine| engine.run_one(self))
+    }
+
+    /// Waits until everything that these clients have submitted before the call has ended. What they submit during
+    /// it is not waited for, so this ends also under load.
+    pub(crate) fn drain(&self, clients: &[Arc<ClientState>]) {
+        let _drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is left of the class that the last drain closed: a submitter may have read the class before it changed.
+        for client in clients {
+            let closed = 1 - client.class();
+            self.wait_until(|| client.outstanding_of(closed) == 0);
+        }
+        for client in clients {
+            let closed = client.change_class();
+            self.wait_until(|| client.outstanding_of(closed) == 0);
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queues.iter().all(WorkQueue::is_idle)
+    }
+
+    pub(crate) fn commands(&self) -> MutexGuard<'_, ()> {
+        self.command.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the device through a transient state until it is idle. A halt that comes between wins.
+    pub(crate) fn pass_through(&self, transient: u8, end: u8) -> Result<(), CommandError> {
+        self.change(dev_state::ENABLED, transient).map_err(|_| CommandError::DeviceNotEnabled)?;
+        self.wait_until(|| self.is_idle());
+        self.change(transient, end).map(drop).map_err(|_| CommandError::DeviceNotEnabled)
+    }
+
+    pub(crate) fn change(&self, from: u8, to: u8) -> Result<u8, u8> {
+        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_queues(&self, state: u8) {
+        for queue in &self.queues {
+            queue.state.store(state, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Shared {
+    fn new(config: Config, space: Space, events: Option<Arc<dyn Events>>, start: Start) -> (Self, Vec<Engine>) {
+        let (state, wq_state) = match start {
+            Start::Enabled => (dev_state::ENABLED, wq_state::ENABLED),
+            Start::Unconfigured => (dev_state::DISABLED, wq_state::DISABLED),
+        };
+        let queue = |(index, q): (usize, &WqConfig)| {
+            // A queue that is configured later can have all entries of the device.
+            let capacity = if start == Start::Enabled { q.size } else { config.total_entries };
+            WorkQueue::new(index, Setup::new(q), usize::from(capacity), wq_state)
+        };
+        let queues: Box<[_]> = config.queues.iter().enumerate().map(queue).collect();
+        // One more than there are: engines without a group sleep there.
+        let groups = (0..=config.limits.groups).map(|_| Group::default()).collect();
+        let engines = config.engines.iter().map(|group| EngineSlot::new(*group, queues.len())).collect();
+        let mut machines: Vec<_> = (0..config.engines.len()).map(|i| Engine::new(&config, i)).collect();
+        let manual = if config.manual { std::mem::take(&mut machines) } else { Vec::new() };
+        let shared = Self {
+            faults: Faults::new(&config.faults, config.seed),
+            config,
+            space,
+            queues,
+            groups,
+            engines,
+            errors: ErrorLatch::default(),
+            shutdown: AtomicBool::new(false),
+            events,
+            epoch: AtomicU64::new(0),
+            next_pasid: AtomicU32::new(1),
+            state: AtomicU8::new(state),
+            command: Mutex::new(()),
+            drain: Mutex::new(()),
+            manual: Mutex::new(manual),
+        };
+        (shared, machines)
+    }
+}
+
+/// What a device begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Device and queues enabled, as the configuration says.
+    Enabled,
+    /// As after a reset.
+    Unconfigured,
+}
+
+/// Owns the engine threads: its drop ends them. Devices and clients share it.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) threads: Vec<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Makes a device of a resolved configuration, and starts its engines.
+    pub(crate) fn start(
+        config: Config,
+        space: Space,
+        events: Option<Arc<dyn Events>>,
+        start: Start,
+    ) -> Result<Arc<Self>, ConfigError> {
+        let (shared, engines) = Shared::new(config, space, events, start);
+        let mut handle = Self { shared: Arc::new(shared), threads: Vec::new() };
+        for (index, engine) in engines.into_iter().enumerate() {
+            let shared = Arc::clone(&handle.shared);
+            let thread = std::thread::Builder::new()
+                .name(format!("dsa-engine-{index}"))
+                .spawn(move || engine.run(&shared))
+                .map_err(|_| ConfigError::Thread)?;
+            handle.threads.push(thread);
+        }
+        Ok(Arc::new(handle))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.shutdown.store(true, Ordering::SeqCst);
+        // Pairs with the fence of an engine about to park.
+        fence(Ordering::SeqCst);
+        for slot in &self.shared.engines {
+            slot.unpark();
+        }
+        for thread in self.threads.drain(..) {
+            // An address space that drops the last handle from inside an engine must not wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                // An engine that panicked has printed its message; a drop must not add another panic.
+                let _ = thread.join();
+            }
+        }
+    }
+}
