@@ -3,7 +3,7 @@
 //! A reading of the counter costs about 10 ns, [`Instant::now`] about 25 ns and more instructions. Readings are
 //! *ticks*; they turn into durations by a factor measured once against the system's clock.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
 /// Ticks since some moment before the process used this module.
@@ -42,10 +42,33 @@ struct Clock {
     origin: Instant,
 }
 
+/// The clock, calibrated on first use. Not a `OnceLock`: a fork while another thread calibrates would leave the child
+/// waiting for that thread. Threads that come at the same time all calibrate, and the first result stays.
 #[inline]
 fn clock() -> &'static Clock {
-    static CLOCK: OnceLock<Clock> = OnceLock::new();
-    CLOCK.get_or_init(Clock::calibrate)
+    static CLOCK: AtomicPtr<Clock> = AtomicPtr::new(std::ptr::null_mut());
+    let clock = CLOCK.load(Ordering::Acquire);
+    // SAFETY: either null, or a leaked box that is never written again; the Acquire pairs with the exchange below.
+    match unsafe { clock.as_ref() } {
+        Some(clock) => clock,
+        None => publish(&CLOCK),
+    }
+}
+
+#[cold]
+fn publish(place: &AtomicPtr<Clock>) -> &'static Clock {
+    let mine = Box::into_raw(Box::new(Clock::calibrate()));
+    match place.compare_exchange(std::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
+        // SAFETY: leaked just now, and read-only from here on.
+        Ok(_) => unsafe { &*mine },
+        Err(first) => {
+            // SAFETY: `mine` was not published, so it is still ours alone; `first` was leaked by another thread.
+            unsafe {
+                drop(Box::from_raw(mine));
+                &*first
+            }
+        }
+    }
 }
 
 #[inline]

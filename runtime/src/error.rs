@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io;
 
+use crate::accelerator::Unused;
 use crate::stats::Reason;
 
 /// Why an operation was refused.
@@ -151,6 +152,9 @@ pub enum BuildError {
         /// What it must satisfy.
         rule: &'static str,
     },
+    /// The CPU lacks the instructions that [`Policy::waiting`](crate::Policy::waiting) asks for.
+    #[error("policy.waiting is {0:?}, and this CPU has no such instructions; Waiting::Auto takes what it has")]
+    Waiting(crate::Waiting),
     /// A work queue of the software device could not be opened.
     #[cfg(feature = "emulator")]
     #[error("work queue {queue} of the software device could not be opened: {source}")]
@@ -160,7 +164,26 @@ pub enum BuildError {
         /// What the device said.
         source: dsa_emulator::OpenError,
     },
+    /// The instructions could not be made to trap.
+    #[cfg(feature = "emulator")]
+    #[error("the submission instructions could not be emulated: {0}")]
+    Trap(#[source] io::Error),
+    /// A work queue of this machine that was asked for by name cannot be used.
+    #[error("{}", Reasons(.0))]
+    WorkQueue(Vec<Unused>),
     /// The poller thread could not be started.
     #[error("the poller thread could not be started: {0}; check the process's limit on threads")]
     Thread(#[source] io::Error),
+}
+
+/// Reasons, a line each.
+struct Reasons<'a>(&'a [Unused]);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, reason) in self.0.iter().enumerate() {
+            write!(f, "{}{reason}", if place == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
 }

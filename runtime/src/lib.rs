@@ -5,8 +5,8 @@
 //! off: with no device, a full queue, a page fault or a dead device the same call finishes on the CPU, with the same
 //! bytes and the same CRC.
 //!
-//! **This version has no hardware back end.** Its work queues are those of the software device (feature `emulator`);
-//! without them the CPU does everything.
+//! Work queues are those of the Linux `idxd` driver, by portal or by `write(2)` ([`Accelerator::open`]), or those of the
+//! software device (feature `emulator`). Without one the CPU does everything, and [`Accelerator::unused`] says why.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -23,9 +23,10 @@
 //! # Where to look
 //!
 //! * [`Accelerator`] is the handle that a program opens and passes around; the free functions ([`copy`], [`fill`],
-//!   [`crc32c`], ...) use a process-wide one. [`Policy`] holds every limit.
+//!   [`crc32c`], ...) use a process-wide one. [`Builder`] chooses queues and paths, [`Policy`] holds every limit.
 //! * [`buf`] says which buffers qualify, slices them, and has a pre-faulted [`Pool`](buf::Pool).
 //! * [`Batch`] makes many operations one; [`blocking`] borrows instead of owning; [`stats`] tells who did what, and why.
+//! * [`device`] finds the machine's work queues and says what each can do, or why it cannot be used.
 //! * [`descriptor`] builds, checks and decodes the raw 64 and 32 bytes; [`cpu`] is the CPU engine.
 //!
 //! # Rules that always hold
@@ -43,7 +44,8 @@
 //! The device counts as another thread. Completion status is an atomic byte, read through a raw pointer with Acquire;
 //! while a descriptor is out, no reference to its record or its buffers exists, and the buffers themselves sit in
 //! `MaybeUninit`, so that moving the future asserts nothing about them. Addresses in descriptors come from exposed
-//! provenance, which the software device picks up on its threads. Submission is ordered after all earlier stores.
+//! provenance, which the software device picks up on its threads. Submission is ordered after all earlier stores: by a
+//! release in the software device's queue, by one SFENCE before the instructions, by the system call.
 //!
 //! # Features
 //!
@@ -54,23 +56,27 @@ pub mod buf;
 mod clock;
 pub mod cpu;
 pub mod descriptor;
-mod device;
+pub mod device;
 mod dispatch;
 mod error;
 mod lane;
 mod op;
+mod process;
 mod shared;
 pub mod stats;
 mod submit;
 
-pub use accelerator::{Accelerator, Builder};
-pub use dispatch::Policy;
+pub use accelerator::{Accelerator, Builder, QueueInfo, Unused};
+pub use dispatch::{Policy, Waiting};
 pub use error::{BuildError, Error, Failed};
 pub use op::{
     Batch, BatchBuffers, BatchItem, BatchValue, Batched, Compare, Copy, CopyCrc32c, CopyToVec, CopyWithin, Crc32c,
     Dualcast, Fill, Pattern, batch, blocking, compare, copy, copy_crc32c, copy_to_vec, copy_within, crc32c, dualcast,
     fill,
 };
+
+pub use submit::SubmissionPath;
+pub use submit::kernel::SubmitBy;
 
 /// The crate of the histograms that [`stats::Stats::latency`] gives.
 pub use hdrhistogram;

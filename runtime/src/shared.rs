@@ -2,11 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use idxd_sys::CpuFeatures;
+
 use crate::clock;
 use crate::device::Queue;
 use crate::dispatch::Policy;
 use crate::lane::Lane;
+use crate::lane::wait::Waiter;
 use crate::lane::watch::Bell;
+use crate::process;
 use crate::stats::Event;
 
 /// Lanes, queues and policy of one accelerator. Kept alive by handles, futures and the poller; the poller leaves last.
@@ -15,22 +19,26 @@ pub(crate) struct Shared {
     pub(crate) queues: Box<[Queue]>,
     pub(crate) lanes: Box<[Lane]>,
     pub(crate) policy: Policy,
+    pub(crate) waiter: Waiter,
     pub(crate) bell: Bell,
     stopping: AtomicBool,
-    /// The process generation (see [`forks`]) in which the queues were opened.
-    generation: u32,
+    /// The process (see [`process::generation`]) that opened the queues.
+    process: u64,
     leaked: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn new(lanes: Box<[Lane]>, queues: Box<[Queue]>, policy: Policy) -> Self {
+        // A policy that asks for what the CPU lacks has been refused before.
+        let waiter = Waiter::choose(policy.waiting, CpuFeatures::detect()).unwrap_or(Waiter::NONE);
         Self {
             lanes,
             queues,
             policy,
+            waiter,
             bell: Bell::new(),
             stopping: AtomicBool::new(false),
-            generation: forks(),
+            process: process::generation(),
             leaked: AtomicU64::new(0),
         }
     }
@@ -51,7 +59,7 @@ impl Shared {
     /// memory, so a child must not submit, and nothing the device does can touch the child's pages.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
-        forks() != self.generation
+        process::generation() != self.process
     }
 
     /// Queue numbers in the order in which a lane tries them: lanes start at different ones.
@@ -62,19 +70,26 @@ impl Shared {
     }
 
     /// The watchdog: something has been out on `queue` since `at` without completing. A dead queue is recovered soon; a
-    /// live one gets the whole time, since it may just be slow. Retries a quiesce that failed.
+    /// live one gets the whole time, since it may just be slow.
     pub(crate) fn watch_over(&self, queue: &Queue, epoch: u32, at: u64) {
+        if queue.is_attended() {
+            return;
+        }
         let overdue = clock::elapsed(at);
         if overdue > self.policy.lost_after || overdue > self.policy.dead_after && !queue.is_alive() {
-            self.recover(queue, epoch);
+            queue.request_recovery(epoch);
+            self.bell.ring();
         }
     }
 
-    /// Quiesces a queue and wakes everybody who waits for something it will never complete.
-    pub(crate) fn recover(&self, queue: &Queue, observed: u32) {
-        if queue.recover(observed) {
+    /// Recovers or revives queue number `index`, which may take seconds, and wakes everybody who waits for something it
+    /// will never complete.
+    pub(crate) fn attend(&self, index: usize) {
+        let queue = &self.queues[index];
+        if queue.attend() {
             self.lanes[0].stats.event(Event::Quiesces);
         }
+        queue.attended();
         // Armed slots are woken by the poller's next pass, which sees the new epoch; so it must make one.
         self.bell.ring();
     }
@@ -104,27 +119,6 @@ impl Shared {
     pub(crate) fn leaked(&self) -> u64 {
         self.leaked.load(Ordering::Relaxed)
     }
-}
-
-/// How often this process has been forked off another since the first accelerator was built.
-#[inline]
-pub(crate) fn forks() -> u32 {
-    FORKS.load(Ordering::Relaxed)
-}
-
-static FORKS: AtomicU32 = AtomicU32::new(0);
-
-/// Makes [`forks`] count. Called before queues are opened.
-pub(crate) fn count_forks() {
-    extern "C" fn in_child() {
-        FORKS.fetch_add(1, Ordering::Relaxed);
-    }
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the handler only adds to an atomic, which is async-signal-safe; null means no handler.
-        let failed = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-        assert_eq!(failed, 0, "pthread_atfork: out of memory");
-    });
 }
 
 /// A small number per thread, handed out in order of first use, so that the first threads get different lanes.

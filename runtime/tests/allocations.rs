@@ -215,6 +215,8 @@ fn the_steady_state_does_not_allocate() {
     let self_waking = accelerator(WqConfig::shared(16), |policy| {
         policy.spin = Duration::ZERO;
         policy.self_wake = Duration::from_secs(10);
+        // Waking themselves is cut at this.
+        policy.dead_after = Duration::from_secs(10);
     });
     assert_eq!(steady_state("waking themselves", FEW, &self_waking), 0);
     let parked = |policy: &mut Policy| {

@@ -7,8 +7,8 @@
 //! **The gate** ([`crate::lane::gate`]) keeps submitters out while that happens.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -31,6 +31,12 @@ pub(crate) struct Queue {
     runaway: AtomicBool,
     /// Consecutive submissions that ended in "retry" with nothing accepted in between.
     refusals: AtomicU32,
+    /// Set when the queue refused a descriptor outright: it must be quiesced before it takes anything again.
+    refuses: AtomicBool,
+    /// The epoch in which somebody asked for a recovery, plus 1; 0 if nobody does.
+    requested: AtomicU64,
+    /// Whether a thread is busy recovering or reviving it.
+    is_attended: AtomicBool,
     /// Quiesces that succeeded.
     recoveries: AtomicU64,
     recovery: Mutex<Recovery>,
@@ -40,6 +46,8 @@ pub(crate) struct Queue {
 struct Recovery {
     /// When a quiesce, or a closed queue, was last tried.
     probed: Instant,
+    /// How long until a closed queue is tried again.
+    interval: Duration,
 }
 
 impl fmt::Debug for Queue {
@@ -56,7 +64,7 @@ impl fmt::Debug for Queue {
 /// How a submission ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// The descriptor is with the device.
+    /// Every descriptor is with the device.
     Accepted,
     /// The queue is full, or says so.
     Full,
@@ -70,8 +78,12 @@ const SUSPICIOUS_REFUSALS: u32 = 64;
 /// How often quiescing is tried again after it has failed.
 const RUNAWAY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a closed queue is tried again.
-const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a shutdown waits for a recovery that is under way.
+const RETIREMENT: Duration = Duration::from_secs(10);
+
+/// How soon a closed queue is tried again: at first, and in the end, when it has been found closed again and again.
+const SHORTEST_PROBE: Duration = Duration::from_millis(50);
+const LONGEST_PROBE: Duration = Duration::from_secs(1);
 
 impl Queue {
     /// A queue for submitters from `lanes` lanes.
@@ -84,8 +96,11 @@ impl Queue {
             epoch: AtomicU32::new(0),
             runaway: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
+            refuses: AtomicBool::new(false),
+            requested: AtomicU64::new(0),
+            is_attended: AtomicBool::new(false),
             recoveries: AtomicU64::new(0),
-            recovery: Mutex::new(Recovery { probed: Instant::now() }),
+            recovery: Mutex::new(Recovery { probed: Instant::now(), interval: SHORTEST_PROBE }),
         }
     }
 
@@ -130,39 +145,62 @@ impl Queue {
         self.recoveries.load(Ordering::Relaxed)
     }
 
-    /// Submits one descriptor from lane number `lane`, trying `retries` more times while the queue is full. `stamp` is called
-    /// with the epoch once the gate is known to be open, before anything is submitted.
+    /// Submits `descriptors`, at least one, in order, from lane number `lane`, and tries `retries` more times while the
+    /// queue is full. Says how many the device has got. `stamp` is called with the epoch once the gate is known to be
+    /// open, before anything is submitted.
     ///
     /// # Safety
     ///
-    /// As for [`Submitter::submit`]: what the descriptor names stays valid until its record is written or
+    /// As for [`Submitter::submit`]: what the descriptors name stays valid until their records are written or
     /// [`Queue::fate`] says `Lost` of the stamped epoch.
     #[inline]
     pub(crate) unsafe fn submit(
         &self,
         lane: u32,
         stats: &Recorder,
-        descriptor: &Descriptor,
+        descriptors: &[Descriptor],
         retries: u32,
         stamp: impl FnOnce(u32),
-    ) -> Admission {
-        if !self.take_credit() {
-            return Admission::Full;
+    ) -> (usize, Admission) {
+        let granted = self.take_credits(descriptors.len());
+        if granted == 0 {
+            return (0, Admission::Full);
         }
         if !self.gate.enter(lane) {
-            self.return_credit();
-            return Admission::Closed;
+            self.return_credits(granted);
+            return (0, Admission::Closed);
         }
         stamp(self.epoch.load(Ordering::Relaxed));
         let mut left = retries;
+        let mut accepted = 0;
         let admission = loop {
-            // SAFETY: the caller's promise.
-            match unsafe { self.submitter.submit(std::slice::from_ref(descriptor)) } {
-                Verdict::Accepted => break Admission::Accepted,
-                Verdict::Retry(_) if left == 0 => break Admission::Full,
-                // Somebody waits for us to leave.
-                Verdict::Retry(_) if !self.gate.is_open() => break Admission::Closed,
-                Verdict::Retry(_) => {
+            // SAFETY: the caller's promise. Whoever quiesces or revives the submitter has closed the gate before, and
+            // waited for us to leave.
+            let verdict = unsafe { self.submitter.submit(&descriptors[accepted..granted]) };
+            stats.event(Event::Flushes);
+            match verdict {
+                Verdict::Accepted => {
+                    accepted = granted;
+                    break if granted == descriptors.len() { Admission::Accepted } else { Admission::Full };
+                }
+                Verdict::Refused(some) => {
+                    accepted += some;
+                    self.refuses.store(true, Ordering::Relaxed);
+                    break Admission::Closed;
+                }
+                Verdict::Full => break Admission::Full,
+                Verdict::Retry(some) => {
+                    accepted += some;
+                    if left == 0 {
+                        break Admission::Full;
+                    }
+                    if !self.gate.is_open() {
+                        // Somebody waits for us to leave.
+                        break Admission::Closed;
+                    }
+                    if some != 0 {
+                        continue;
+                    }
                     stats.event(Event::Retries);
                     left -= 1;
                     std::hint::spin_loop();
@@ -170,21 +208,22 @@ impl Queue {
             }
         };
         self.gate.leave(lane);
-        if admission == Admission::Accepted {
-            stats.event(Event::Submissions);
+        self.return_credits(granted - accepted);
+        if accepted != 0 {
+            stats.events(Event::Submissions, accepted as u64);
             if self.refusals.load(Ordering::Relaxed) != 0 {
                 self.refusals.store(0, Ordering::Relaxed);
             }
         } else {
-            self.return_credit();
             self.refusals.fetch_add(1, Ordering::Relaxed);
         }
-        admission
+        (accepted, admission)
     }
 
     /// Whether refusals have piled up so that the queue's health should be looked at (off the hot path).
     pub(crate) fn is_suspicious(&self) -> bool {
-        self.is_open() && self.refusals.load(Ordering::Relaxed) >= SUSPICIOUS_REFUSALS
+        self.is_open()
+            && (self.refusals.load(Ordering::Relaxed) >= SUSPICIOUS_REFUSALS || self.refuses.load(Ordering::Relaxed))
     }
 
     /// It was looked at and is alive: the refusals were just pressure.
@@ -192,23 +231,83 @@ impl Queue {
         self.refusals.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the queue can be expected to execute what it has accepted.
+    /// Whether the queue can be expected to execute what it has accepted, and to accept more.
     pub(crate) fn is_alive(&self) -> bool {
-        self.submitter.is_alive()
+        !self.refuses.load(Ordering::Relaxed) && self.submitter.is_alive()
+    }
+
+    /// Who submits here.
+    pub(crate) fn submitter(&self) -> &dyn Submitter {
+        &*self.submitter
     }
 
     /// An accepted descriptor has completed or is lost.
     #[inline]
     pub(crate) fn return_credit(&self) {
-        if let Some(credits) = &self.credits {
-            credits.fetch_add(1, Ordering::Release);
-        }
+        self.return_credits(1);
     }
 
     #[inline]
-    fn take_credit(&self) -> bool {
-        let Some(credits) = &self.credits else { return true };
-        credits.fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+    fn return_credits(&self, count: usize) {
+        if let Some(credits) = &self.credits
+            && count != 0
+        {
+            credits.fetch_add(count, Ordering::Release);
+        }
+    }
+
+    /// Takes up to `wanted` credits, and says how many.
+    #[inline]
+    fn take_credits(&self, wanted: usize) -> usize {
+        let Some(credits) = &self.credits else { return wanted };
+        let take = |n: usize| (n != 0).then(|| n.saturating_sub(wanted));
+        credits.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).map_or(0, |n| n.min(wanted))
+    }
+
+    /// Asks for a recovery from what was seen in epoch `observed`: the poller has it done.
+    pub(crate) fn request_recovery(&self, observed: u32) {
+        self.requested.store(u64::from(observed) + 1, Ordering::Release);
+    }
+
+    /// Whether there is something to be done for [`attend`](Self::attend), and nobody does it.
+    pub(crate) fn needs_attention(&self) -> bool {
+        if self.is_attended() {
+            return false;
+        }
+        let is_due = || {
+            let Ok(recovery) = self.recovery.try_lock() else { return false };
+            let interval = if self.is_runaway() { RUNAWAY_INTERVAL } else { recovery.interval };
+            recovery.probed.elapsed() >= interval
+        };
+        self.requested.load(Ordering::Acquire) != 0 || (self.is_runaway() || !self.is_open()) && is_due()
+    }
+
+    /// Whether a thread attends to the queue at this moment.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.is_attended.load(Ordering::Acquire)
+    }
+
+    /// Makes the calling thread the one that attends to the queue; false if there is one. It ends with
+    /// [`attended`](Self::attended).
+    pub(crate) fn begin_attending(&self) -> bool {
+        !self.is_attended.swap(true, Ordering::AcqRel)
+    }
+
+    /// Recovers it if that was asked for or has failed before, revives it if it is closed. May take seconds. Returns
+    /// whether it was recovered.
+    pub(crate) fn attend(&self) -> bool {
+        let request = self.requested.swap(0, Ordering::AcqRel);
+        let recovered = match request.checked_sub(1) {
+            Some(observed) => self.recover(observed as u32),
+            None => self.is_runaway() && self.recover(self.epoch()),
+        };
+        self.probe();
+        recovered
+    }
+
+    /// The thread that attends is done.
+    pub(crate) fn attended(&self) {
+        self.is_attended.store(false, Ordering::Release);
     }
 
     /// Closes the gate, quiesces, starts a new epoch, and opens the gate again if the queue is alive. Afterwards every
@@ -222,9 +321,10 @@ impl Queue {
         if self.epoch() != observed || self.is_runaway() && recovery.probed.elapsed() < RUNAWAY_INTERVAL {
             return false;
         }
+        // Patience is for the first time.
+        let is_quiet = self.gate.close(!self.is_runaway()) && self.submitter.quiesce();
         recovery.probed = Instant::now();
-        self.gate.close();
-        if !self.submitter.quiesce() {
+        if !is_quiet {
             self.runaway.store(true, Ordering::Release);
             return false;
         }
@@ -232,7 +332,8 @@ impl Queue {
         self.runaway.store(false, Ordering::Release);
         // Release: whoever sees the new epoch also sees every record that was written before the quiesce ended.
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        if self.submitter.is_alive() {
+        recovery.interval = SHORTEST_PROBE;
+        if self.submitter.revive() {
             self.open();
         }
         true
@@ -240,9 +341,21 @@ impl Queue {
 
     /// Takes a queue out of service for good, whether or not it is alive; for shutdown.
     pub(crate) fn retire(&self) {
-        let _recovery = self.recovery.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.gate.close();
-        if !self.is_runaway() && self.submitter.quiesce() {
+        let begun = Instant::now();
+        let _recovery = loop {
+            match self.recovery.try_lock() {
+                Ok(recovery) => break recovery,
+                Err(TryLockError::Poisoned(recovery)) => break recovery.into_inner(),
+                // Whoever attends to the queue hangs in the driver.
+                Err(TryLockError::WouldBlock) if begun.elapsed() > RETIREMENT => {
+                    self.runaway.store(true, Ordering::Release);
+                    return;
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        if self.gate.close(!self.is_runaway()) && self.submitter.quiesce() {
+            self.runaway.store(false, Ordering::Release);
             self.epoch.fetch_add(1, Ordering::AcqRel);
         } else {
             self.runaway.store(true, Ordering::Release);
@@ -255,17 +368,21 @@ impl Queue {
             return;
         }
         let Ok(mut recovery) = self.recovery.try_lock() else { return };
-        if self.is_runaway() || recovery.probed.elapsed() < PROBE_INTERVAL {
+        if self.is_runaway() || recovery.probed.elapsed() < recovery.interval {
             return;
         }
+        let is_back = self.submitter.revive();
         recovery.probed = Instant::now();
-        if self.submitter.is_alive() {
+        recovery.interval = (recovery.interval * 2).min(LONGEST_PROBE);
+        if is_back {
             self.open();
         }
     }
 
+    /// Opens the gate. Nobody is inside, and whoever enters now sees what happened before.
     fn open(&self) {
         self.refusals.store(0, Ordering::Relaxed);
+        self.refuses.store(false, Ordering::Relaxed);
         self.gate.open();
     }
 }

@@ -58,6 +58,14 @@ struct Block {
     records: Vec<RecordCell>,
 }
 
+/// Units that are submitted together: one fence, or one `write(2)`, for all of them.
+#[derive(Default)]
+struct Run {
+    submissions: Vec<Submission>,
+    descriptors: Vec<Descriptor>,
+    members: Vec<Range<usize>>,
+}
+
 /// Some members with the device.
 #[derive(Debug)]
 struct Unit {
@@ -75,6 +83,8 @@ pub(crate) struct BatchFlight {
     /// Bytes of all members together.
     total: u64,
     units: Vec<Unit>,
+    /// Empty between submissions; kept for its memory.
+    run: Run,
     /// Members for the CPU, in order.
     cpu: VecDeque<(usize, Reason)>,
     pub(crate) route: Route,
@@ -95,6 +105,7 @@ impl BatchFlight {
             next: 0,
             total: 0,
             units: Vec::new(),
+            run: Run::default(),
             cpu: VecDeque::new(),
             route: Route::Auto,
             path: Path::Device,
@@ -187,6 +198,9 @@ impl BatchFlight {
             records: (0..count).map(|_| RecordCell::new()).collect(),
         });
         self.units.reserve(MOST_UNITS.min(count));
+        self.run.submissions.reserve(MOST_UNITS.min(count));
+        self.run.descriptors.reserve(MOST_UNITS.min(count));
+        self.run.members.reserve(MOST_UNITS.min(count));
         for member in &mut self.members {
             self.total += member.job.total();
             if member.job.len() == 0 {
@@ -242,7 +256,7 @@ impl BatchFlight {
         }
     }
 
-    /// Sends one unit, starting with member `next`.
+    /// Sends one unit or several, starting with member `next`, to one queue.
     ///
     /// # Safety
     ///
@@ -261,38 +275,78 @@ impl BatchFlight {
         if self.total < shared.policy.min_device_size as u64 {
             return Err(Reason::BelowThreshold);
         }
-        let mut submission = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
-        let mut reason = Reason::DeviceLost;
-        for index in shared.queues_from(submission.lane) {
+        let first = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
+        let lane = first.lane(shared);
+        let mut run = std::mem::take(&mut self.run);
+        run.submissions.push(first);
+        let mut result = Err(Reason::DeviceLost);
+        for index in shared.queues_from(first.lane) {
             let queue = &shared.queues[index as usize];
             if !queue.is_open() {
                 continue;
             }
-            let block = self.block.as_ref().expect("begun");
-            let record = submission.record_addr(shared);
-            let may_fence = self.units.is_empty() && self.cpu.is_empty();
-            let Some((descriptor, members)) =
-                form(&self.members, block, self.next, may_fence, record, queue.capabilities())
-            else {
-                reason = Reason::Unsupported;
+            self.gather(&mut run, queue.capabilities());
+            if run.members.is_empty() {
+                result = Err(Reason::Unsupported);
                 continue;
-            };
-            // SAFETY: the caller's promise covers the buffers; list and records are in `block`, which lives as long.
-            match unsafe { submission.send(shared, index, &descriptor, clock::now()) } {
-                Admission::Accepted => {
+            }
+            let count = run.members.len();
+            let slots = &mut run.submissions[..count];
+            // SAFETY: the caller's promise covers the buffers; lists and records are in `block`, which lives as long. Each
+            // slot is fresh.
+            let (accepted, admission) =
+                unsafe { Submission::send_all(slots, shared, index, &run.descriptors, clock::now()) };
+            if accepted != 0 {
+                self.next = run.members[accepted - 1].end;
+                for (submission, members) in run.submissions.drain(..accepted).zip(run.members.drain(..accepted)) {
                     if members.len() > 1 {
-                        submission.lane(shared).stats.event(Event::Batches);
+                        lane.stats.event(Event::Batches);
                     }
-                    self.next = members.end;
                     self.units.push(Unit { submission, members });
-                    return Ok(());
                 }
-                Admission::Full => reason = Reason::QueueFull,
-                Admission::Closed => {}
+                result = Ok(());
+                break;
+            }
+            if admission == Admission::Full {
+                result = Err(Reason::QueueFull);
             }
         }
-        submission.free(shared);
-        Err(reason)
+        for submission in run.submissions.drain(..) {
+            submission.free(shared);
+        }
+        self.run = run;
+        result
+    }
+
+    /// Forms the units that may be submitted together, starting with member `next`, as a queue with `caps` can take them.
+    /// `run` has at least one slot, and gets more while there are.
+    fn gather(&self, run: &mut Run, caps: &Capabilities) {
+        let shared = self.accelerator.shared();
+        let block = self.block.as_ref().expect("begun");
+        run.descriptors.clear();
+        run.members.clear();
+        let level = self.members[self.next].level;
+        let mut next = self.next;
+        while self.units.len() + run.members.len() < MOST_UNITS {
+            if run.members.len() == run.submissions.len() {
+                let Some(submission) = Submission::acquire(shared) else { return };
+                run.submissions.push(submission);
+            }
+            let alone = run.members.is_empty() && self.units.is_empty() && self.cpu.is_empty();
+            let record = run.submissions[run.members.len()].record_addr(shared);
+            let Some((descriptor, members)) = form(&self.members, block, next, alone, record, caps) else { return };
+            next = members.end;
+            let last = self.members[next - 1].level;
+            run.descriptors.push(descriptor);
+            run.members.push(members);
+            while self.members.get(next).is_some_and(|member| member.outcome.is_some()) {
+                next += 1;
+            }
+            // What lies behind a fence waits for what lies before it, unless the device sees to that.
+            if last != level || self.members.get(next).is_none_or(|member| member.level != level) {
+                return;
+            }
+        }
     }
 
     /// Takes back the units that have ended. Returns whether there were any.

@@ -16,5 +16,5 @@ mod submission;
 pub(crate) use batch::{BatchFlight, Member, Runaway};
 pub(crate) use flight::{Flight, Trouble};
 pub(crate) use job::{Job, Outcome};
-pub use policy::Policy;
 pub(crate) use policy::{Limits, Route};
+pub use policy::{Policy, Waiting};

@@ -42,12 +42,32 @@ pub struct Policy {
     /// Default 20 ms.
     pub dead_after: Duration,
     /// After this time without completion an operation on a live queue counts as lost, and the queue is recovered. At
-    /// least 1 ms; less than the slowest operation takes costs recoveries for nothing. Default 5 s.
+    /// least 1 ms; less than the slowest operation takes costs recoveries for nothing, and less than a reset of the device
+    /// takes can wedge the driver, which does not survive a close at such a moment (Linux 7.3). Default 5 s.
     pub lost_after: Duration,
     /// Lanes: independent sets of slots that threads are spread over. 0, the default, makes one per available CPU.
     pub lanes: usize,
     /// Operations in flight per lane; what exceeds them is done by the CPU. Default 256.
     pub slots_per_lane: usize,
+    /// How the poller thread and blocking calls wait for a completion that is not there yet. Default
+    /// [`Waiting::Auto`].
+    pub waiting: Waiting,
+}
+
+/// How a thread waits between two looks at a completion record. Every wait is short, and followed by sleeps if
+/// nothing happens for long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Waiting {
+    /// The first of the following that the CPU has.
+    #[default]
+    Auto,
+    /// UMONITOR, UMWAIT and TPAUSE: the CPU rests until the device writes the record.
+    Umwait,
+    /// MONITORX and MWAITX, the same in the other vendor's CPUs.
+    Mwaitx,
+    /// Looking again and again.
+    Spin,
 }
 
 impl Default for Policy {
@@ -65,6 +85,7 @@ impl Default for Policy {
             lost_after: Duration::from_secs(5),
             lanes: 0,
             slots_per_lane: 256,
+            waiting: Waiting::Auto,
         }
     }
 }

@@ -77,28 +77,65 @@ impl Submission {
     #[inline]
     pub(crate) unsafe fn send(&mut self, shared: &Shared, queue: u32, descriptor: &Descriptor, now: u64) -> Admission {
         let lane = self.lane(shared);
-        let place = lane.descriptor(self.slot);
-        // SAFETY: the holder of the slot may write its descriptor.
-        unsafe { place.write(*descriptor) };
-        lane.reset_record(self.slot);
-        self.queue = queue;
-        self.self_wake_until = 0;
+        self.prepare(shared, queue, descriptor);
         let slot = self.slot;
         let target = &shared.queues[queue as usize];
         let retries = shared.policy.retries;
+        // From the slot: neighbours go to different places of a portal.
         // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile; the caller
         // vouches for the rest.
-        let admission = unsafe {
-            target.submit(self.lane, &lane.stats, &*place, retries, |epoch| {
+        let (_, admission) = unsafe {
+            let place = std::slice::from_raw_parts(lane.descriptor(slot), 1);
+            target.submit(self.lane, &lane.stats, place, retries, |epoch| {
                 self.epoch = epoch;
                 lane.slot(slot).stamp(queue, epoch, now);
             })
         };
-        if admission != Admission::Accepted && target.is_suspicious() {
-            // The poller finds out whether the queue is just busy or dead.
-            shared.bell.ring();
-        }
+        alert(shared, target, admission);
         admission
+    }
+
+    /// Submits one descriptor from each of several slots of the same lane, together. Says how many are with the device:
+    /// the first ones.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submission::send`], for each slot and its descriptor.
+    pub(crate) unsafe fn send_all(
+        all: &mut [Self],
+        shared: &Shared,
+        queue: u32,
+        descriptors: &[Descriptor],
+        now: u64,
+    ) -> (usize, Admission) {
+        debug_assert!(all.len() == descriptors.len() && all.iter().all(|one| one.lane == all[0].lane));
+        for (one, descriptor) in all.iter_mut().zip(descriptors) {
+            one.prepare(shared, queue, descriptor);
+        }
+        let (number, target) = (all[0].lane, &shared.queues[queue as usize]);
+        let lane = all[0].lane(shared);
+        // SAFETY: the caller's promise.
+        let (accepted, admission) = unsafe {
+            target.submit(number, &lane.stats, descriptors, shared.policy.retries, |epoch| {
+                for one in all {
+                    one.epoch = epoch;
+                    lane.slot(one.slot).stamp(queue, epoch, now);
+                }
+            })
+        };
+        alert(shared, target, admission);
+        (accepted, admission)
+    }
+
+    /// Writes `descriptor` into the slot, and readies the record.
+    #[inline]
+    fn prepare(&mut self, shared: &Shared, queue: u32, descriptor: &Descriptor) {
+        let lane = self.lane(shared);
+        // SAFETY: the holder of the slot may write its descriptor; nothing of it is out (contract of the callers).
+        unsafe { lane.descriptor(self.slot).write(*descriptor) };
+        lane.reset_record(self.slot);
+        self.queue = queue;
+        self.self_wake_until = 0;
     }
 
     /// Submits another descriptor from the same slot to the same queue.
@@ -179,14 +216,16 @@ impl Submission {
         }
     }
 
-    /// Gives the slot, its record, and everything around them up for good.
+    /// Gives the slot up to the poller, which gets it back, with its place in the queue, should the device ever be made to
+    /// stop. The buffers are the caller's to leak: whoever waited for them has been told that they are gone.
     #[cold]
     pub(crate) fn leak(&self, accelerator: &Accelerator) {
         let shared = accelerator.shared();
         shared.leak_one();
         self.lane(shared).stats.event(Event::Leaked);
-        // A device may write to the record at any time: the lanes must never be freed.
-        std::mem::forget(accelerator.clone());
+        // Until then a device may write to the record: the lanes must not be freed.
+        self.lane(shared).orphan(self.slot, Box::new(accelerator.clone()));
+        shared.bell.ring();
     }
 
     /// One step of asynchronous waiting for an operation of `size` bytes: a short spin, then rounds of waking itself,
@@ -231,16 +270,37 @@ impl Submission {
 
     /// One step of blocking waiting; counts up from 1. Recovers the queue if it has died.
     pub(crate) fn wait_round(&self, shared: &Shared, round: u32) {
-        const SPINS: u32 = 2_000;
-        const YIELDS: u32 = SPINS + 200;
+        /// Rounds of spinning, for what completes at once.
+        const SPINS: u32 = 100;
+        /// Rounds of waiting by instructions, of at most 10 us each, or of more spinning where there are none.
+        const WAITS: u32 = 40;
+        const MORE_SPINS: u32 = 1_900;
+        const YIELDS: u32 = 200;
+        let is_light = shared.waiter.is_light();
+        let waits = SPINS + if is_light { WAITS } else { MORE_SPINS };
         match round {
             ..SPINS => std::hint::spin_loop(),
-            SPINS..YIELDS => std::thread::yield_now(),
+            _ if round < waits && is_light => {
+                // The kernel takes a thread that waits so for a busy one; whoever is waited for may need the core.
+                std::thread::yield_now();
+                let lane = self.lane(shared);
+                shared.waiter.watch(lane.line(self.slot), || lane.status(self.slot) != 0);
+            }
+            _ if round < waits => std::hint::spin_loop(),
+            _ if round < waits + YIELDS => std::thread::yield_now(),
             _ => {
                 std::thread::sleep(Duration::from_micros(50));
                 let (_, _, at) = self.lane(shared).slot(self.slot).stamped();
                 shared.watch_over(self.queue(shared), self.epoch, at);
             }
         }
+    }
+}
+
+/// The poller finds out whether a queue that does not take descriptors is just busy, or dead.
+#[inline]
+fn alert(shared: &Shared, queue: &Queue, admission: Admission) {
+    if admission != Admission::Accepted && queue.is_suspicious() {
+        shared.bell.ring();
     }
 }

@@ -7,9 +7,14 @@
 //! There is one counter per queue and lane: lanes do not share a cache line, and traffic to other queues does not keep
 //! anybody waiting.
 
+use std::time::Duration;
+
 use crossbeam_utils::CachePadded;
 
-use super::sync::{AtomicBool, AtomicUsize, Ordering, model_fence, spin_wait};
+use super::sync::{AtomicBool, AtomicUsize, Deadline, Ordering, model_fence, spin_wait};
+
+/// Far longer than a submission takes, a preempted thread's included.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether a queue takes submissions.
 #[derive(Debug)]
@@ -53,16 +58,23 @@ impl Gate {
         self.inside[lane as usize].fetch_sub(1, Ordering::Release);
     }
 
-    /// Closes the gate and waits until nobody is inside. Those inside leave after one look at the queue (they stop
-    /// retrying when the gate is closed), and those who come find it closed, so this ends.
-    pub(crate) fn close(&self) {
+    /// Closes the gate and waits until nobody is inside; true if nobody is. Those inside leave after one look at the queue
+    /// (they stop retrying when the gate is closed), and those who come find it closed, so this ends soon. It ends after
+    /// [`PATIENCE`] all the same, or after one look without `patience`, with false: a thread can die inside, in a driver
+    /// that is at fault itself.
+    pub(crate) fn close(&self, patience: bool) -> bool {
         self.closed.store(true, Ordering::SeqCst);
         model_fence();
+        let deadline = Deadline::after(PATIENCE);
         for lane in &self.inside {
             while lane.load(Ordering::SeqCst) != 0 {
+                if !patience || deadline.is_over() {
+                    return false;
+                }
                 spin_wait();
             }
         }
+        true
     }
 
     /// Opens it again.

@@ -278,7 +278,7 @@ fn loom_a_closed_gate_keeps_submitters_out() {
                 }
             })
         };
-        gate.close();
+        assert!(gate.close(true));
         // SAFETY: as above.
         portal.with_mut(|value| unsafe { *value += 1 });
         submitter.join().unwrap();

@@ -15,6 +15,7 @@ pub(crate) mod poller;
 pub(crate) mod records;
 pub(crate) mod slot;
 pub(crate) mod sync;
+pub(crate) mod wait;
 pub(crate) mod watch;
 
 #[cfg(all(test, dsa_loom))]
@@ -27,6 +28,7 @@ use idxd_sys::{CompletionRecord, Descriptor};
 use self::records::Records;
 use self::slot::{Cargo, Slot, State};
 use self::sync::FreeList;
+use self::wait::Line;
 use self::watch::WatchSet;
 use crate::stats::Recorder;
 
@@ -149,6 +151,12 @@ impl Lane {
     #[inline]
     pub(crate) fn status(&self, index: u32) -> u8 {
         self.records[index].status()
+    }
+
+    /// The cache line of a slot's record, to be waited for.
+    #[inline]
+    pub(crate) fn line(&self, index: u32) -> Line<'_> {
+        Line::of(&self.records[index])
     }
 
     /// What the device does in a model.

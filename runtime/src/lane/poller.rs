@@ -1,25 +1,19 @@
 //! The backstop poller: one thread per accelerator that makes sure no operation goes unwatched (invariant 7).
 //!
 //! It looks only at slots that somebody armed: futures that have used up their own looking time, and orphans. With
-//! nothing armed it sleeps on a futex and costs nothing. It is also the watchdog: a slot that has been out for too
+//! nothing armed it sleeps on a futex and costs nothing; with something armed it waits the way the accelerator has chosen
+//! ([`super::wait`]) before it sleeps for longer and longer. It is also the watchdog: a slot that has been out for too
 //! long makes it ask whether the queue is alive, and in the end quiesce it, after which the operation is either
 //! complete or certain never to be.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wait::{Pace, Step};
 use super::{Lane, Seen};
 use crate::clock;
-use crate::device::Queue;
 use crate::shared::Shared;
 use crate::stats::Event;
-
-/// How long the poller looks without a pause after the last completion it saw.
-const SPIN: Duration = Duration::from_micros(20);
-
-/// First and longest pause between looks once it has stopped spinning.
-const SHORTEST_NAP: Duration = Duration::from_micros(20);
-const LONGEST_NAP: Duration = Duration::from_millis(1);
 
 /// How often it looks at a queue that is closed, with nothing else to do.
 const PROBE: Duration = Duration::from_millis(50);
@@ -30,6 +24,8 @@ const GRACE: Duration = Duration::from_millis(100);
 /// What one pass over the watched slots found.
 struct Pass {
     waiting: usize,
+    /// One of those still waiting: lane and slot.
+    example: Option<(usize, u32)>,
     progress: bool,
     /// By queue: submission time and epoch of the oldest among those still waiting.
     oldest: Vec<Option<(u64, u32)>>,
@@ -44,9 +40,8 @@ pub(crate) fn run(shared: Arc<Shared>) {
 }
 
 fn watch(shared: &Arc<Shared>) {
-    let mut pass = Pass { waiting: 0, progress: false, oldest: vec![None; shared.queues.len()] };
-    let mut quiet_since = clock::now();
-    let mut nap = SHORTEST_NAP;
+    let mut pass = Pass { waiting: 0, example: None, progress: false, oldest: vec![None; shared.queues.len()] };
+    let mut pace = Pace::new(shared.waiter, clock::now());
     let mut stopping_since = None;
     loop {
         // Before the pass: whoever stops us has left its last orphan by then, so that the pass cannot miss it.
@@ -59,33 +54,47 @@ fn watch(shared: &Arc<Shared>) {
                 return;
             }
         }
-        if pass.waiting == 0 {
-            rest(shared);
-            quiet_since = clock::now();
-            nap = SHORTEST_NAP;
-        } else if pass.progress {
-            quiet_since = clock::now();
-            nap = SHORTEST_NAP;
-        } else if clock::elapsed(quiet_since) < SPIN {
+        match pace.next(clock::now(), pass.waiting, pass.progress) {
+            Step::Rest => {
+                rest(shared);
+                pace.rested(clock::now());
+            }
+            Step::Look => {}
             // Not `spin_loop`: with few cores the thread that would be kept waiting may be the one that is waited for.
-            std::thread::yield_now();
-        } else {
+            Step::Yield => std::thread::yield_now(),
+            Step::Wait => wait(shared, &pass),
             // Whoever arms meanwhile rings, and is looked after at once; what is armed already can wait this long.
-            shared.bell.sleep_unless(Some(nap), || false);
-            nap = (nap * 2).min(LONGEST_NAP);
+            Step::Nap(time) => shared.bell.sleep_unless(Some(time), || false),
         }
+    }
+}
+
+/// Waits by the CPU's instructions for what the pass has left, and for microseconds at most. That is a part of the pass
+/// as far as others are concerned, see [`super::watch`].
+fn wait(shared: &Shared, pass: &Pass) {
+    let Some((lane, index)) = pass.example else { return };
+    let lane = &shared.lanes[lane];
+    let is_complete = || lane.status(index) != 0;
+    // The kernel takes a thread that waits so for a busy one. With few cores, see above.
+    std::thread::yield_now();
+    if pass.waiting == 1 {
+        shared.waiter.watch(lane.line(index), is_complete);
+    } else {
+        shared.waiter.pause(lane.line(index), is_complete);
     }
 }
 
 /// One pass over every watched slot of every lane.
 fn look(shared: &Shared, pass: &mut Pass) {
     pass.waiting = 0;
+    pass.example = None;
     pass.progress = false;
     pass.oldest.fill(None);
-    for lane in &shared.lanes {
+    for (number, lane) in shared.lanes.iter().enumerate() {
         lane.watched.for_each(|index| match visit(shared, lane, index) {
             Seen::Waiting => {
                 pass.waiting += 1;
+                pass.example = Some((number, index));
                 let (queue, epoch, at) = lane.slot(index).stamped();
                 let oldest = &mut pass.oldest[queue as usize];
                 if oldest.is_none_or(|(oldest, _)| at < oldest) {
@@ -112,24 +121,32 @@ fn visit(shared: &Shared, lane: &Lane, index: u32) -> Seen {
     seen
 }
 
-/// Watchdog and health: recovers queues that have stopped executing, tries closed ones again.
-fn look_after_queues(shared: &Shared, pass: &Pass) {
-    for (queue, oldest) in shared.queues.iter().zip(&pass.oldest) {
+/// Watchdog and health: sees to it that queues that have stopped executing are recovered, and closed ones tried again.
+fn look_after_queues(shared: &Arc<Shared>, pass: &Pass) {
+    for (index, (queue, oldest)) in shared.queues.iter().zip(&pass.oldest).enumerate() {
         if let Some((at, epoch)) = *oldest {
             shared.watch_over(queue, epoch, at);
         }
-        if queue.is_suspicious() {
+        if queue.is_suspicious() && !queue.is_attended() {
             if queue.is_alive() {
                 queue.absolve();
             } else {
-                shared.recover(queue, queue.epoch());
+                queue.request_recovery(queue.epoch());
             }
         }
-        if queue.is_runaway() {
-            // Tries again, about once a second.
-            shared.recover(queue, queue.epoch());
+        if queue.needs_attention() && queue.begin_attending() {
+            attend_aside(shared, index);
         }
-        queue.probe();
+    }
+}
+
+/// Has another thread attend to a queue: a driver may keep it for seconds, or for ever, and the other queues' futures are
+/// waiting.
+fn attend_aside(shared: &Arc<Shared>, index: usize) {
+    let its = Arc::clone(shared);
+    let attend = move || its.attend(index);
+    if std::thread::Builder::new().name("dsa-recovery".into()).spawn(attend).is_err() {
+        shared.attend(index);
     }
 }
 
@@ -139,7 +156,7 @@ fn rest(shared: &Shared) {
     shared.bell.sleep_unless(closed.then_some(PROBE), || {
         shared.is_stopping()
             || shared.lanes.iter().any(|lane| !lane.watched.is_empty())
-            || shared.queues.iter().any(Queue::is_suspicious)
+            || shared.queues.iter().any(|queue| queue.is_suspicious() || queue.needs_attention())
     });
 }
 
@@ -174,7 +191,7 @@ impl LeakOnPanic {
     /// handle to spend. That one is in `Inner::drop`, and about to leave it.
     fn finish(mut self) {
         while Arc::strong_count(self.get()) > 1 && self.get().leaked() == 0 {
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_micros(100));
         }
         drop(self.0.take());
     }

@@ -19,6 +19,19 @@ mod imp {
         std::thread::yield_now();
     }
 
+    /// A moment after which nobody waits any longer.
+    pub(crate) struct Deadline(std::time::Instant);
+
+    impl Deadline {
+        pub(crate) fn after(limit: std::time::Duration) -> Self {
+            Self(std::time::Instant::now() + limit)
+        }
+
+        pub(crate) fn is_over(&self) -> bool {
+            std::time::Instant::now() >= self.0
+        }
+    }
+
     /// Indices of free slots.
     pub(crate) type FreeList = crossbeam_queue::ArrayQueue<u32>;
 
@@ -52,6 +65,19 @@ mod imp {
 
     pub(crate) fn spin_wait() {
         loom::thread::yield_now();
+    }
+
+    /// loom has no clock, and threads that do not die: waiting ends by itself.
+    pub(crate) struct Deadline;
+
+    impl Deadline {
+        pub(crate) fn after(_: std::time::Duration) -> Self {
+            Self
+        }
+
+        pub(crate) fn is_over(&self) -> bool {
+            false
+        }
     }
 
     /// loom's waker cell under the interface of the `atomic-waker` crate.

@@ -4,11 +4,14 @@
 //! looks itself. When it gives up its turn it *arms*: it registers its waker, puts its index into the lane's
 //! [`WatchSet`], rings the [`Bell`], and looks at the record once more. A dropped future arms likewise, without a waker.
 //!
-//! The protocol has two races that matter, and one rule for each:
+//! The protocol has two races that matter, with one rule for each, and one thing that is none:
 //!
 //! * *Arming against falling asleep.* The armer sets its bit, then reads `sleeping`; the poller sets `sleeping`, then
 //!   reads the bits. A sequentially consistent fence between the two steps on both sides makes sure that at least one
 //!   sees the other (store buffering): either the poller finds the bit, or the armer rings.
+//! * *Waiting in user mode* ([`super::wait`]) is no sleep in this sense. `sleeping` stays false and nobody rings; the wait
+//!   has a deadline of microseconds and is followed by another pass, which finds what was armed meanwhile. It is a slow
+//!   pass. Only one line can be monitored, that of a record, so a ring could not end it anyway.
 //! * *Un-watching against re-arming.* The poller clears a bit **before** it wakes the waker. A future that re-arms
 //!   between the two is woken for nothing and arms again; the other order would lose its bit.
 

@@ -16,7 +16,7 @@ use crate::accelerator::Accelerator;
 use crate::descriptor::Capabilities;
 use crate::dispatch::Policy;
 use crate::error::Error;
-use crate::submit::{Submitter, Verdict};
+use crate::submit::{SubmissionPath, Submitter, Verdict};
 
 /// Takes everything, does nothing, and does not let itself be quiesced until told to.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,14 @@ impl Submitter for Stubborn {
     unsafe fn submit(&self, descriptors: &[Descriptor]) -> Verdict {
         self.taken.fetch_add(descriptors.len(), Ordering::SeqCst);
         Verdict::Accepted
+    }
+
+    fn name(&self) -> String {
+        "stubborn".to_owned()
+    }
+
+    fn path(&self) -> SubmissionPath {
+        SubmissionPath::Model
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -172,4 +180,23 @@ fn what_gives_in_later_is_recovered() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!((accelerator.recoveries(), accelerator.leaked()), (1, 0));
+}
+
+/// What was given up keeps nothing but its buffers: slot and place in the queue come back.
+#[test]
+fn what_was_given_up_comes_back_but_for_its_buffers() {
+    let (accelerator, queue) = accelerator();
+    for _ in 0..3 {
+        let failed = finish(accelerator.copy(Bytes::from(vec![7; 8192]), vec![0u8; 8192]));
+        // The first finds the queue open; the others are done by the CPU, since it is closed.
+        assert!(failed.is_ok() || failed.is_err_and(|failed| failed.error() == &Error::Unresponsive));
+    }
+    assert_eq!((accelerator.leaked(), accelerator.in_flight()), (1, 1));
+    queue.gives_in.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    while accelerator.in_flight() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the slot does not come back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((accelerator.recoveries(), accelerator.leaked()), (1, 1));
 }

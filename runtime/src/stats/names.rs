@@ -105,7 +105,10 @@ names! {
     pub enum Event {
         /// Descriptors that a queue accepted, batches counted once.
         Submissions = "submissions",
-        /// BATCH descriptors among them. Their members count as operations, each for itself.
+        /// Times that descriptors were handed to a queue, one or many at once, accepted or not: each costs one fence
+        /// (portal), or one `write(2)` and the look at the file before it.
+        Flushes = "flushes",
+        /// BATCH descriptors among the submissions. Their members count as operations, each for itself.
         Batches = "batches",
         /// Submissions that a queue refused for the moment.
         Retries = "retries",

@@ -1,21 +1,22 @@
 //! A work queue of the software device, in this process.
 
 use std::fmt;
+use std::sync::Arc;
 
 use idxd_sys::Descriptor;
 
-use super::{Submitter, Verdict};
+use super::{SubmissionPath, Submitter, Verdict};
 use crate::descriptor::Capabilities;
 
 /// One open queue of the model.
 pub(crate) struct Emulated {
-    client: dsa_emulator::Client,
+    client: Arc<dsa_emulator::Client>,
     capabilities: Capabilities,
     dedicated: bool,
 }
 
 impl Emulated {
-    pub(crate) fn new(client: dsa_emulator::Client) -> Self {
+    pub(crate) fn new(client: Arc<dsa_emulator::Client>) -> Self {
         let info = client.info();
         let capabilities = Capabilities::new(info.version as u16, info.gen_cap, info.op_config)
             .with_max_transfer_size(info.max_transfer_size)
@@ -47,6 +48,14 @@ impl Submitter for Emulated {
             }
         }
         Verdict::Accepted
+    }
+
+    fn name(&self) -> String {
+        format!("model wq{}", self.client.info().index)
+    }
+
+    fn path(&self) -> SubmissionPath {
+        SubmissionPath::Model
     }
 
     fn capabilities(&self) -> Capabilities {

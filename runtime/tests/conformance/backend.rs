@@ -1,7 +1,10 @@
 //! Who does the work: an accelerator, and what may be expected of it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dsa::device::{Criteria, QueueMode, Topology};
 use dsa::stats::{Event, Path, Stats};
-use dsa::{Accelerator, Policy};
+use dsa::{Accelerator, Builder, Policy, SubmissionPath, SubmitBy};
 use dsa_emulator::{Config, Device, Effect, FaultRule, MemberOrder, WqConfig};
 use idxd_sys::opcode;
 
@@ -12,6 +15,7 @@ pub(crate) struct Backend {
     pub(crate) accelerator: Accelerator,
     has_device: bool,
     faults: bool,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 /// Who is to do an operation.
@@ -85,13 +89,72 @@ impl Backend {
         Self::emulated(config.engines(2))
     }
 
+    /// The ENQCMD instruction, by trap.
+    pub(crate) fn trapped_shared() -> Self {
+        Self::trapped(Config::sapphire_rapids().queue(WqConfig::shared(16)))
+    }
+
+    /// The MOVDIR64B instruction, by trap.
+    pub(crate) fn trapped_dedicated() -> Self {
+        Self::trapped(Config::sapphire_rapids().queue(WqConfig::dedicated(16)))
+    }
+
+    /// A shared queue of this machine, by ENQCMD on its portal.
+    pub(crate) fn kernel_shared_portal() -> Self {
+        Self::kernel(QueueMode::Shared, SubmissionPath::Enqcmd)
+    }
+
+    /// A dedicated queue of this machine, by MOVDIR64B on its portal.
+    pub(crate) fn kernel_dedicated_portal() -> Self {
+        Self::kernel(QueueMode::Dedicated, SubmissionPath::Movdir64b)
+    }
+
+    /// A shared queue of this machine, by `write(2)`.
+    pub(crate) fn kernel_shared_write() -> Self {
+        Self::kernel(QueueMode::Shared, SubmissionPath::Write)
+    }
+
+    /// A dedicated queue of this machine, by `write(2)`.
+    pub(crate) fn kernel_dedicated_write() -> Self {
+        Self::kernel(QueueMode::Dedicated, SubmissionPath::Write)
+    }
+
     pub(crate) fn cpu() -> Self {
-        Self { accelerator: Accelerator::cpu(), has_device: false, faults: false }
+        Self { accelerator: Accelerator::cpu(), has_device: false, faults: false, _turn: None }
     }
 
     fn emulated(config: Config) -> Self {
         let faults = !config.faults.is_empty();
         let device = Device::new(config.seed(support::seed())).expect("a valid configuration");
+        Self::over(Accelerator::builder().emulator(&device), faults)
+    }
+
+    fn trapped(config: Config) -> Self {
+        let device = Device::new(config.seed(support::seed())).expect("a valid configuration");
+        Self::over(Accelerator::builder().emulator_portals(&device), false)
+    }
+
+    /// The best queue of a mode that this machine has. It is opened once; its checks run one after the other. Pages that
+    /// are not present make descriptors end early, whenever the kernel likes.
+    fn kernel(mode: QueueMode, path: SubmissionPath) -> Self {
+        static OPEN: Mutex<Option<Accelerator>> = Mutex::new(None);
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = || {
+            let topology = Topology::read();
+            let selection = topology.select(&Criteria::new().mode(mode));
+            let Some(choice) = selection.chosen.first() else { panic!("no such work queue here:\n{selection}") };
+            let by = if path == SubmissionPath::Write { SubmitBy::Write } else { SubmitBy::Portal };
+            let builder = Accelerator::builder().work_queue(choice.queue.id.to_string()).submit_by(by);
+            Self::over(builder, true).accelerator
+        };
+        let accelerator = OPEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(open).clone();
+        let queues: Vec<_> = accelerator.work_queues().map(|queue| (queue.is_dedicated, queue.path)).collect();
+        assert_eq!(queues, [(mode == QueueMode::Dedicated, path)], "run the checks of one back end at a time");
+        Self { accelerator, has_device: true, faults: true, _turn: Some(turn) }
+    }
+
+    fn over(builder: Builder, faults: bool) -> Self {
         let mut policy = Policy::default();
         policy.min_device_size = 0;
         // However often a descriptor faults, the device is to finish it.
@@ -100,8 +163,8 @@ impl Backend {
         policy.slots_per_lane = 32;
         // Debug builds on a busy machine are slow; nothing is ever lost here.
         policy.lost_after = support::PATIENCE;
-        let accelerator = Accelerator::builder().policy(policy).emulator(&device).build().expect("an enabled device");
-        Self { accelerator, has_device: true, faults }
+        let accelerator = builder.policy(policy).build().unwrap_or_else(|error| panic!("{error}"));
+        Self { accelerator, has_device: true, faults, _turn: None }
     }
 
     /// Whether there is a device that does what it can do.

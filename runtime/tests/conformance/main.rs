@@ -20,10 +20,11 @@ mod support;
 use backend::Backend;
 
 macro_rules! checks {
-    ($($module:ident: $($check:ident),+;)+) => { $(
+    ($attribute:tt $($module:ident: $($check:ident),+;)+) => { $(
         mod $module {
             $(
                 #[test]
+                #$attribute
                 fn $check() {
                     let name = concat!(module_path!(), "::", stringify!($check));
                     let backend = super::backend();
@@ -36,13 +37,14 @@ macro_rules! checks {
 }
 
 macro_rules! conformance {
-    ($($backend:ident;)+) => { $(
+    ($($attribute:tt $($backend:ident)+;)+) => { $($(
         mod $backend {
             fn backend() -> crate::Backend {
                 crate::Backend::$backend()
             }
 
             checks! {
+                $attribute
                 moves: copies_of_every_size, copies_at_every_alignment, copies_leave_the_rest_alone, copies_to_fresh_memory,
                     moves_inside_a_buffer, dualcasts_to_aligned_destinations, dualcasts_to_unaligned_destinations;
                 fill: fills_of_every_size, fills_start_with_the_pattern, fills_leave_the_rest_alone;
@@ -57,20 +59,29 @@ macro_rules! conformance {
                 sequences: random_sequences;
             }
         }
-    )+ };
+    )+)+ };
 }
 
 conformance! {
-    emulator_shared;
-    emulator_dedicated;
-    emulator_second_generation;
-    emulator_without_batch;
-    emulator_small_batches;
-    emulator_shuffled_batches;
-    emulator_pages_only;
-    emulator_small_transfers;
-    emulator_backward_and_faulting;
-    emulator_masked_faults;
-    emulator_several_queues;
+    [cfg(all())]
+    emulator_shared
+    emulator_dedicated
+    emulator_second_generation
+    emulator_without_batch
+    emulator_small_batches
+    emulator_shuffled_batches
+    emulator_pages_only
+    emulator_small_transfers
+    emulator_backward_and_faulting
+    emulator_masked_faults
+    emulator_several_queues
+    trapped_shared
+    trapped_dedicated
     cpu;
+
+    [ignore = "needs work queues of the idxd driver: vm/run has some"]
+    kernel_shared_portal
+    kernel_dedicated_portal
+    kernel_shared_write
+    kernel_dedicated_write;
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod late;
 pub(crate) mod region;
+pub(crate) mod syscalls;
 pub(crate) mod tracked;
 
 use std::sync::mpsc;
