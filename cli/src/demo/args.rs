@@ -41,9 +41,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Use no device: the CPU does everything
-    #[arg(long)]
+    /// What does the work; "auto" is the machine's shared work queues if some can be used, else the software model
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = On::Auto)]
+    pub(crate) on: On,
+
+    /// The same as --on cpu
+    #[arg(long, conflicts_with = "on")]
     pub(crate) cpu: bool,
+
+    #[command(flatten)]
+    pub(crate) machine: Machine,
 
     #[command(flatten)]
     pub(crate) model: Model,
@@ -52,18 +59,86 @@ pub(crate) struct Args {
     pub(crate) trouble: Trouble,
 }
 
+/// What does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum On {
+    /// The machine's shared work queues if some can be used, else the software model
+    Auto,
+    /// The machine's work queues; an error if none can be used
+    Device,
+    /// The software model
+    Model,
+    /// The CPU
+    Cpu,
+}
+
+impl Args {
+    /// What is to do the work: as told, or as the other options imply.
+    pub(crate) fn on(&self) -> On {
+        let of_model = self.model.preset.is_some()
+            || self.model.queues.is_some()
+            || self.model.dedicated
+            || self.trouble.page_faults() > 0.0
+            || self.trouble.refusals() > 0.0
+            || self.trouble.lose.0 > 0.0;
+        match self.on {
+            _ if self.cpu => On::Cpu,
+            On::Auto if !self.machine.queue.is_empty() => On::Device,
+            On::Auto if of_model => On::Model,
+            on => on,
+        }
+    }
+}
+
+/// Which work queues of this machine are used, and how.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "This machine's work queues")]
+pub(crate) struct Machine {
+    /// Use this work queue, shared or dedicated, such as wq0.1; may be given several times
+    #[arg(long, value_name = "NAME", conflicts_with_all = MODEL)]
+    pub(crate) queue: Vec<String>,
+
+    /// How descriptors get to the queues; "auto" is the portal where it may be mapped
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Submit::Auto, conflicts_with_all = MODEL)]
+    pub(crate) submit: Submit,
+}
+
+/// Options that concern the software model alone.
+const MODEL: [&str; 7] = ["cpu", "preset", "queues", "dedicated", "fail_rate", "faults", "retries"];
+
+/// How descriptors get to a work queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Submit {
+    /// The portal where it may be mapped, else write(2)
+    Auto,
+    /// ENQCMD or MOVDIR64B on the portal
+    Portal,
+    /// write(2)
+    Write,
+}
+
+impl From<Submit> for dsa::SubmitBy {
+    fn from(submit: Submit) -> Self {
+        match submit {
+            Submit::Auto => Self::Auto,
+            Submit::Portal => Self::Portal,
+            Submit::Write => Self::Write,
+        }
+    }
+}
+
 /// What the software model of the device looks like.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Software model")]
 pub(crate) struct Model {
-    /// Which device is modelled
-    #[arg(long, value_enum, default_value_t = Preset::Spr, conflicts_with = "cpu")]
-    pub(crate) preset: Preset,
+    /// Which device is modelled [default: spr]
+    #[arg(long, value_enum, conflicts_with = "cpu")]
+    pub(crate) preset: Option<Preset>,
 
-    /// Work queues
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "cpu",
+    /// Work queues [default: 1]
+    #[arg(long, value_name = "N", conflicts_with = "cpu",
           value_parser = clap::value_parser!(u16).range(1..=8))]
-    pub(crate) queues: u16,
+    pub(crate) queues: Option<u16>,
 
     /// Dedicated queues (MOVDIR64B) instead of shared ones (ENQCMD)
     #[arg(long, conflicts_with = "cpu")]

@@ -51,6 +51,8 @@ pub(crate) enum Error {
     Pool(io::Error),
     #[error("the software model could not be made: {0}")]
     Model(#[from] dsa_emulator::ConfigError),
+    #[error("no work queue of this machine can be used:{0}")]
+    NoQueue(String),
     #[error("the accelerator could not be opened: {0}")]
     Open(#[from] dsa::BuildError),
     #[error("the async runtime could not be started: {0}")]
