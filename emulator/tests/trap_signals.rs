@@ -62,7 +62,6 @@ const HARMLESS: &[Case] = &[
     ("previous handler's mask", previous_mask),
     ("fault told to a previous handler", told_of_faults),
     ("fork", fork),
-    ("fork beside the first portal", fork_beside_the_first_portal),
     ("limit of portals", limit_of_portals),
 ];
 
@@ -461,34 +460,6 @@ fn fork() {
     submit(portal.as_ptr(), noop().cast());
     assert!(client.drain());
     assert_eq!(client.outstanding(), 0);
-}
-
-/// A process that is forked off while another thread installs the handler and makes the first portal, at whichever
-/// point, neither waits for that thread nor lacks the handler.
-fn fork_beside_the_first_portal() {
-    fn forks_beside() {
-        let device = Device::new(Config::sapphire_rapids()).unwrap();
-        let client = Arc::new(device.open(0).unwrap());
-        let start = std::sync::Barrier::new(2);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                start.wait();
-                Portal::new(client).unwrap();
-            });
-            start.wait();
-            // Both begin now, and a fork copies handlers and memory one after the other.
-            assert_eq!(in_child(first_portal), 0);
-        });
-    }
-    fn first_portal() {
-        let (portal, client) = new_portal();
-        submit(portal.as_ptr(), noop().cast());
-        assert!(client.drain());
-    }
-    // Each of them has its first portal before it.
-    for _ in 0..100 {
-        assert_eq!(in_child(forks_beside), 0);
-    }
 }
 
 fn limit_of_portals() {
