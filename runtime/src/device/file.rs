@@ -100,6 +100,8 @@ struct State {
     is_over: bool,
     /// A close that has not come back yet.
     closing: Option<Receiver<()>>,
+    /// The file has been closed, or is being closed, and it is not certain so far that this has drained it.
+    is_unproven: bool,
 }
 
 impl State {
@@ -245,23 +247,32 @@ impl QueueFile {
             if self.is_over(&state, condition()) && !condition().is_device_enabled {
                 std::thread::sleep(AFTERMATH);
                 state.is_over = true;
+                state.is_unproven = false;
                 return true;
             }
             // SAFETY: as in `is_current`; only looked at.
-            if unsafe { self.place.file() }.is_none() {
-                return true;
-            }
-            state.closing = close_aside(&self.place);
-            if state.closing.is_none() {
-                // No thread to be had.
-                return false;
+            if unsafe { self.place.file() }.is_some() {
+                state.closing = close_aside(&self.place);
+                if state.closing.is_none() {
+                    // No thread to be had.
+                    return false;
+                }
+                state.is_unproven = true;
             }
         }
+        if state.is_unproven && self.prove(&mut state, target, condition) {
+            state.is_unproven = false;
+        }
+        !state.is_unproven
+    }
+
+    /// Waits for a close that is under way, and for certainty that it was the last one of the file.
+    fn prove(&self, state: &mut State, target: &Target<'_>, condition: impl Fn() -> Condition) -> bool {
         let begun = Instant::now();
         while let Some(closing) = &state.closing {
             if closing.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout) {
                 state.closing = None;
-            } else if begun.elapsed() >= LISTEN && self.is_over(&state, condition()) {
+            } else if begun.elapsed() >= LISTEN && self.is_over(state, condition()) {
                 // The close may hang for ever. Until it has come back, the queue is not opened again.
                 std::thread::sleep(AFTERMATH);
                 return true;
@@ -269,13 +280,12 @@ impl QueueFile {
                 return false;
             }
         }
-        // Ours must have been the last close: another process may have had the file for a moment, such as a child
-        // before it has run its handler.
+        // Another process may have had the file for a moment, such as a child before it has run its handler.
         while state.listed_as.as_ref().is_some_and(|entry| entry.exists()) && begun.elapsed() < DRAIN {
             std::thread::sleep(LOOK);
         }
         let is_certain = state.listed_as.as_ref().is_some_and(|entry| !entry.exists());
-        is_certain || self.is_over(&state, condition()) || drain_by_another_file(target)
+        is_certain || self.is_over(state, condition()) || drain_by_another_file(target)
     }
 
     /// Closes a file through which nothing was submitted, without waiting.
@@ -363,14 +373,15 @@ fn key(node: &Path) -> u64 {
 /// Opens a queue and closes it again. That drains a shared queue of what this process has submitted, whoever else has a
 /// file of it; and a dedicated one can only be opened when the last file of it has been closed and drained.
 fn drain_by_another_file(target: &Target<'_>) -> bool {
-    let Ok((file, ..)) = open_node(target) else { return false };
-    let (done, closing) = channel();
-    let close = move || {
-        drop(file);
-        let _ = done.send(());
+    // With a place of its own, for the sake of children.
+    let Ok(place) = Place::reserve(!key(target.node)).map(Arc::new) else { return false };
+    let file = match open_node(target) {
+        Ok((file, ..)) => file,
+        // Our close has returned, and nobody can have the queue open that is not there: its driver has let go of it.
+        Err(error) => return matches!(error.kind(), QueueErrorKind::NoNode | QueueErrorKind::Gone),
     };
-    std::thread::Builder::new().name("dsa-close".into()).spawn(close).is_ok()
-        && closing.recv_timeout(DRAIN) != Err(RecvTimeoutError::Timeout)
+    place.put(file);
+    close_aside(&place).is_some_and(|closing| closing.recv_timeout(DRAIN) != Err(RecvTimeoutError::Timeout))
 }
 
 /// Opens a node: the queue, the node itself, and which one it is: device and inode.
