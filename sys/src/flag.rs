@@ -51,3 +51,16 @@ pub const CRC_BYPASS_INVERT: u32 = 1 << 17;
 pub const CRC_BYPASS_REFLECT: u32 = 1 << 18;
 /// CRC: the 64-bit polynomial (GENCAP bit 11).
 pub const CRC_64: u32 = 1 << 19;
+
+/// Translation fetch: the stride is valid (GENCAP bit 7).
+pub const FETCH_STRIDE: u32 = 1 << 16;
+/// Inter-domain, conversion, gather and scatter operations: the source is reached through an IDPT handle.
+pub const ALTERNATE_SOURCE: u32 = 1 << 16;
+/// The same operations: the destination (comparison: the second source) is reached through an IDPT handle.
+pub const ALTERNATE_DESTINATION: u32 = 1 << 17;
+/// Reduce: the inter-domain selector and the IDPT handles count.
+pub const INTER_DOMAIN_SELECTOR: u32 = 1 << 16;
+/// Reduce with dualcast: traffic class selector of the second destination.
+pub const REDUCE_DEST2_TC: u32 = 1 << 17;
+/// Update window: descriptors that use the old window are not waited for.
+pub const SUPPRESS_DRAIN: u32 = 1 << 16;

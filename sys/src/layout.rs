@@ -44,6 +44,77 @@ impl Descriptor {
         self.flags_opcode & 0x00ff_ffff
     }
 
+    /// One of the operation-specific bytes, 40 to 63.
+    ///
+    /// # Panics
+    ///
+    /// If `offset` is not one of them.
+    #[inline]
+    pub const fn op_u8(&self, offset: usize) -> u8 {
+        (self.op_specific[(offset - 40) / 8] >> (offset % 8 * 8)) as u8
+    }
+
+    /// Two operation-specific bytes from an even offset on.
+    ///
+    /// # Panics
+    ///
+    /// If `offset` is odd, below 40 or above 62.
+    #[inline]
+    pub const fn op_u16(&self, offset: usize) -> u16 {
+        assert!(offset.is_multiple_of(2));
+        (self.op_specific[(offset - 40) / 8] >> (offset % 8 * 8)) as u16
+    }
+
+    /// Four operation-specific bytes from a multiple of four on.
+    ///
+    /// # Panics
+    ///
+    /// If `offset` is not a multiple of 4, below 40 or above 60.
+    #[inline]
+    pub const fn op_u32(&self, offset: usize) -> u32 {
+        assert!(offset.is_multiple_of(4));
+        (self.op_specific[(offset - 40) / 8] >> (offset % 8 * 8)) as u32
+    }
+
+    /// Sets an operation-specific byte.
+    ///
+    /// # Panics
+    ///
+    /// As for [`op_u8`](Self::op_u8).
+    #[inline]
+    pub const fn set_op_u8(&mut self, offset: usize, value: u8) {
+        self.set_op(offset, 0xff, value as u64);
+    }
+
+    /// Sets two operation-specific bytes.
+    ///
+    /// # Panics
+    ///
+    /// As for [`op_u16`](Self::op_u16).
+    #[inline]
+    pub const fn set_op_u16(&mut self, offset: usize, value: u16) {
+        assert!(offset.is_multiple_of(2));
+        self.set_op(offset, 0xffff, value as u64);
+    }
+
+    /// Sets four operation-specific bytes.
+    ///
+    /// # Panics
+    ///
+    /// As for [`op_u32`](Self::op_u32).
+    #[inline]
+    pub const fn set_op_u32(&mut self, offset: usize, value: u32) {
+        assert!(offset.is_multiple_of(4));
+        self.set_op(offset, 0xffff_ffff, value as u64);
+    }
+
+    #[inline]
+    const fn set_op(&mut self, offset: usize, mask: u64, value: u64) {
+        let shift = offset % 8 * 8;
+        let word = &mut self.op_specific[(offset - 40) / 8];
+        *word = *word & !(mask << shift) | value << shift;
+    }
+
     /// Sets opcode and flags; flag bits above 23 are dropped.
     #[inline]
     pub const fn set_opcode_flags(&mut self, opcode: u8, flags: u32) {
@@ -87,3 +158,27 @@ const _: () = {
     assert!(offset_of!(CompletionRecord, fault_addr) == 8);
     assert!(offset_of!(CompletionRecord, op_specific) == 16);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    #[test]
+    fn operation_specific_fields_lie_where_their_offset_says() {
+        let mut d = Descriptor::default();
+        d.set_op_u8(42, 0x11);
+        d.set_op_u16(54, 0x2233);
+        d.set_op_u32(60, 0x4455_6677);
+        let mut expected = [0u8; 64];
+        expected[42] = 0x11;
+        expected[54..56].copy_from_slice(&[0x33, 0x22]);
+        expected[60..64].copy_from_slice(&[0x77, 0x66, 0x55, 0x44]);
+        assert_eq!(d.as_bytes(), expected);
+        assert_eq!((d.op_u8(42), d.op_u16(54), d.op_u32(60)), (0x11, 0x2233, 0x4455_6677));
+        d.set_op_u16(54, 0);
+        d.set_op_u32(60, 0);
+        d.set_op_u8(42, 0);
+        assert_eq!(d, Descriptor::default());
+    }
+}

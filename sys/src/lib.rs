@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Descriptor`], [`CompletionRecord`] | 64 bytes in, 32 bytes back |
 //! | [`opcode`], [`flag`], [`status`] | what stands in them |
+//! | [`dif`], [`compute`], [`idpt`] | fields of data-integrity, typed and inter-domain operations |
 //! | [`gencap`], [`wqcap`], [`limits`] | what a device can do |
 //! | [`portal`] | where descriptors go |
 //! | [`swerr`], [`cmd_status`] | how the device and the driver report trouble |
@@ -28,9 +29,12 @@
 compile_error!("the fields of descriptors and completion records are little endian, and so must the target be");
 
 pub mod cmd_status;
+pub mod compute;
 mod cpu;
+pub mod dif;
 pub mod flag;
 pub mod gencap;
+pub mod idpt;
 #[cfg(target_arch = "x86_64")]
 pub mod instr;
 mod layout;

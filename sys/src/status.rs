@@ -85,7 +85,27 @@ statuses! {
     DRAIN_EVENT_LOG = 0x26, "page fault of a descriptor that a drain waited for";
     /// Fault in a batch (2.0). Never in a record: event log only.
     BATCH_EVENT_LOG = 0x27, "page fault of a descriptor within a batch";
+    /// Inter-domain operation on a queue without PASID.
+    INTER_DOMAIN_NO_PASID = 0x28, "inter-domain operation on a queue without a PASID";
+    /// IDPT entry not there, not usable, or not for this submitter.
+    IDPT_HANDLE = 0x29, "IDPT handle invalid, not usable, or not for this submitter";
+    /// IDPT entry does not permit the access.
+    IDPT_PERMISSION = 0x2a, "the IDPT entry does not permit the access";
+    /// Access outside the window of the IDPT entry.
+    IDPT_WINDOW = 0x2b, "address range outside the window of the IDPT entry";
+    /// Update window: entry not there, not modifiable, or not the submitter's.
+    IDPT_UPDATE = 0x2c, "IDPT entry invalid, not modifiable, or not owned by the submitter";
+    /// Update window: contradictory window fields.
+    WINDOW_FIELDS = 0x2d, "window flags, base or size contradict each other";
+    /// The other domain went away while the operation ran.
+    DOMAIN_GONE = 0x2e, "the other address space became inaccessible";
 }
 
+/// Software error register only: PCI configuration was changed while the device was not disabled.
+pub const SWERR_PCI_CONFIG: u8 = 0x51;
+/// Software error register or event log: a command was written while another one was active.
+pub const SWERR_COMMAND_ACTIVE: u8 = 0x52;
+/// Software error register only: an event could not be appended to the log.
+pub const SWERR_EVENT_LOG: u8 = 0x54;
 /// Software error register only: a descriptor was sent to a full dedicated work queue and is lost.
 pub const SWERR_DWQ_OVERFLOW: u8 = 0x53;

@@ -61,6 +61,13 @@ named! {
     TRANSLATION: "the IOMMU refused the address: finish on the CPU and check the PASID set-up";
     DRAIN_EVENT_LOG: "an entry of the kernel's event log, never of a record";
     BATCH_EVENT_LOG: "an entry of the kernel's event log, never of a record";
+    INTER_DOMAIN_NO_PASID: "use a queue that has a PASID";
+    IDPT_HANDLE: "ask the owner of the memory for a new handle";
+    IDPT_PERMISSION: "ask the owner of the memory for read or write permission";
+    IDPT_WINDOW: "keep to the window that the owner of the memory has opened";
+    IDPT_UPDATE: "only the owner of the memory can change its window, and only where the entry allows it";
+    WINDOW_FIELDS: "give an enabled window a size and no wrap-around, a disabled one neither base, size nor offset mode";
+    DOMAIN_GONE: "the owner of the memory is gone or was aborted; do not try again with this handle";
 }
 
 impl Status {
@@ -79,8 +86,6 @@ impl Status {
     pub const fn meaning(self) -> &'static str {
         match (status::meaning(self.0), self.0) {
             (Some(text), _) => text,
-            (None, 0x26 | 0x27) => "reserved for the event log, not for completion records",
-            (None, 0x28..=0x2e) => "inter-domain operation failed",
             (None, _) => "status code not assigned in any known version",
         }
     }
