@@ -58,8 +58,8 @@ pub use device::{Device, DeviceState};
 pub use fault::{Effect, FaultRule, RuleId};
 pub use iommu::IommuRegisters;
 pub use memory::{
-    Access, AddressSpace, CheckedMemory, GuestMemory, GuestRam, IommuState, MapError, PageFault, PageRequest,
-    PageRequests, Permission, RamMap, Requester, Span,
+    Access, AddressSpace, Agreement, Audit, CheckedMemory, DeviceTlb, GuestMemory, GuestRam, Ignored, IommuState,
+    MapError, PageFault, PageRequest, PageRequests, Permission, RamMap, Requester, Span, TlbCounters,
 };
 pub use observe::{Counters, QueueCounters, SoftwareError};
 pub use registers::{Function, Instruction, Interrupts, PciControl, PortalAnswer};

@@ -1,6 +1,7 @@
 //! The IOMMU of an x86 machine (Intel VT-d), as far as a device needs it: how its addresses become physical ones.
 //!
-//! The tables lie in the guest's memory and are read at every access; nothing is cached, so no invalidation is needed.
+//! The tables lie in the guest's memory and are read at every access; nothing is cached here. What a device caches of the
+//! answers it must forget when the operating system says so, through the invalidation queue.
 //! Section numbers refer to Intel's "Virtualization Technology for Directed I/O" architecture specification.
 //!
 //! * Off: addresses are physical.
@@ -14,11 +15,13 @@
 #![forbid(unsafe_code)]
 
 mod context;
+mod queue;
 mod walk;
 
 use crate::memory::{Access, GuestRam, Requester};
 
 pub use context::pasid_of_page_table;
+pub use queue::{DeviceInvalidation, InvalidationQueue, Scope};
 
 /// The registers of an IOMMU that decide how it translates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

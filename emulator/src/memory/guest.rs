@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Access, AddressSpace, GuestRam, PAGE_SIZE, PageFault, Requester, Span};
+use super::{Access, AddressSpace, Agreement, DeviceTlb, GuestRam, PAGE_SIZE, PageFault, Requester, Span};
 use crate::iommu::{self, IommuRegisters, Translation, TranslationFault};
 
 /// Where the registers of the IOMMU are read.
@@ -53,7 +53,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Guest memory behind an IOMMU.
 ///
-/// Translations are not cached. A page that is missing is asked for once for each call of
+/// Translations are cached only by a [`DeviceTlb`] that is given to it. A page that is missing is asked for once for each call of
 /// [`resolve`](AddressSpace::resolve), which then looks at the tables until it is there, with a bound, or until the
 /// device has to stop.
 pub struct GuestMemory {
@@ -62,18 +62,34 @@ pub struct GuestMemory {
     source: u16,
     requests: Option<Arc<dyn PageRequests>>,
     patience: Duration,
+    tlb: Option<Arc<DeviceTlb>>,
+    agreement: Option<Arc<Agreement>>,
 }
 
 impl GuestMemory {
     /// Memory as the device `source` sees it (bus in bits 15:8, device and function in bits 7:0), without page requests.
     pub fn new(ram: Arc<dyn GuestRam>, iommu: Arc<dyn IommuState>, source: u16) -> Self {
-        Self { ram, iommu, source, requests: None, patience: PATIENCE }
+        Self { ram, iommu, source, requests: None, patience: PATIENCE, tlb: None, agreement: None }
     }
 
     /// Lets the device ask for pages.
     #[must_use]
     pub fn with_requests(mut self, requests: Arc<dyn PageRequests>) -> Self {
         self.requests = Some(requests);
+        self
+    }
+
+    /// Gives the device a cache of its own. Whoever hears of invalidations tells the cache.
+    #[must_use]
+    pub fn with_device_tlb(mut self, tlb: Arc<DeviceTlb>) -> Self {
+        self.tlb = Some(tlb);
+        self
+    }
+
+    /// Compares requests with a PASID with the same ones by requester id.
+    #[must_use]
+    pub fn with_agreement(mut self, agreement: Arc<Agreement>) -> Self {
+        self.agreement = Some(agreement);
         self
     }
 
@@ -100,7 +116,15 @@ impl GuestMemory {
 unsafe impl AddressSpace for GuestMemory {
     fn translate(&self, by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
         let fault = PageFault { addr };
-        let to = self.walk(by, addr, access).map_err(|_| fault)?;
+        let walk = || self.walk(by, addr, access);
+        let to = match &self.tlb {
+            Some(tlb) => tlb.translate(by, addr, access, walk),
+            None => walk(),
+        };
+        let to = to.map_err(|_| fault)?;
+        if let Some(agreement) = &self.agreement {
+            agreement.look(by, || self.walk(Requester::DEVICE, addr, access).is_ok_and(|by_id| by_id.addr == to.addr));
+        }
         self.ram.span(to.addr, to.len.min(len)).ok_or(fault)
     }
 

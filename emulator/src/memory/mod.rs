@@ -4,7 +4,9 @@
 //! shorter than asked for. A page that is absent or forbids the access is a page fault, with the address of the first
 //! byte that cannot be reached. What follows from it (block, partial completion, refusal) is the device's business.
 
+mod agreement;
 mod checked;
+mod device_tlb;
 mod guest;
 mod ram;
 pub(crate) mod trusted;
@@ -18,7 +20,9 @@ use idxd_sys::limits::PASID_MASK;
 #[cfg(test)]
 pub(crate) use ram::tests as ram_tests;
 
+pub use agreement::{Agreement, Audit};
 pub use checked::{CheckedMemory, MapError, Permission};
+pub use device_tlb::{DeviceTlb, Ignored, TlbCounters};
 pub use guest::{GuestMemory, IommuState, PATIENCE, PageRequest, PageRequests};
 pub use ram::{GuestRam, MAX_RANGES, RamError, RamMap};
 

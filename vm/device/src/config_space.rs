@@ -27,6 +27,8 @@ const PRI: usize = 0x120;
 
 /// "Initiate function level reset", bit 15 of the `PCIe` device control register.
 const INITIATE_RESET: u8 = 1 << 7;
+/// Bit of the high byte of the ATS control register.
+const ATS_ENABLE: u8 = 1 << 7;
 /// Bits of the PASID control register.
 const PASID_ENABLE: u8 = 1 << 0;
 const PASID_PRIVILEGED: u8 = 1 << 2;
@@ -99,6 +101,11 @@ impl ConfigSpace {
             pasid: pasid & PASID_ENABLE != 0,
             privileged: pasid & PASID_PRIVILEGED != 0,
         }
+    }
+
+    /// Whether software lets the function cache translations.
+    pub fn translations_enabled(&self) -> bool {
+        self.value[ATS + 7] & ATS_ENABLE != 0
     }
 
     /// Whether software has enabled page requests.

@@ -8,6 +8,12 @@
 //! | `clear` | `ok N`: how many rules there were; now there is none |
 //! | `halt` | `ok`: a hardware error halts the device |
 //! | `reset` | `ok`: function level reset behind the driver's back |
+//! | `tlb on`, `tlb off` | `ok on` or `ok off`: the device caches translations, if software lets it |
+//! | `ignore WHAT` | `ok`: the cache ignores invalidations: `none`, `requester`, `pasid` or `all` |
+//! | `audit WHAT` | `ok`: compare requests that carry a PASID with the same by requester id: `off`, `all`, or one PASID |
+//! | `pasids` | `ok rid=N 1=N ...`: requests by PASID since the last `audit` |
+//!
+//! The counters end with those of the device's cache (`tlb_...`) and of the comparison (`agreed`, `disagreed`).
 //!
 //! Effects: `page-fault`, `page-fault-refused`, `record-fault`, `hardware=STATUS`, `lose`, `retry`, `delay=MICROSECONDS`.
 //! Filters: `opcode=N`, `nth=N`, `every=N`, `limit=N`, `probability=P`, `at=FIRST-END`. Numbers are decimal, or
@@ -16,10 +22,11 @@
 //! A command may have a word in front of it that starts with `@`; its answer has the same word in front. Whoever comes after
 //! a program that did not wait for its answers tells them from its own by it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use dsa_emulator::{Counters, Effect, FaultRule};
+use dsa_emulator::{Agreement, Audit, Counters, Effect, FaultRule, Ignored, TlbCounters};
 use thiserror::Error;
 
 /// A command of the channel.
@@ -37,13 +44,21 @@ pub enum Command {
     Halt,
     /// Reset the function.
     Reset,
+    /// Switch the device's cache of translations.
+    Tlb(bool),
+    /// Ignore invalidations.
+    Ignore(Ignored),
+    /// Compare requests with and without a PASID.
+    Audit(Audit),
+    /// Report the PASIDs that requests carried.
+    Pasids,
 }
 
 /// Why a line is not a command.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// The first word.
-    #[error("no command {0:?}; known are counters, inject, remove, clear, halt, reset")]
+    #[error("no command {0:?}; known are counters, inject, remove, clear, halt, reset, tlb, ignore, audit, pasids")]
     Command(String),
     /// A word that means nothing where it stands.
     #[error("{0:?} is not understood")]
@@ -68,6 +83,28 @@ impl Command {
             "clear" => Self::Clear,
             "halt" => Self::Halt,
             "reset" => Self::Reset,
+            "pasids" => Self::Pasids,
+            "tlb" => match words.next().ok_or(ParseError::Missing("on or off"))? {
+                "on" => Self::Tlb(true),
+                "off" => Self::Tlb(false),
+                other => return Err(ParseError::Word(other.to_owned())),
+            },
+            "ignore" => {
+                let what = words.next().ok_or(ParseError::Missing("none, requester, pasid or all"))?;
+                let [requester, pasid] = match what {
+                    "none" => [false, false],
+                    "requester" => [true, false],
+                    "pasid" => [false, true],
+                    "all" => [true, true],
+                    other => return Err(ParseError::Word(other.to_owned())),
+                };
+                Self::Ignore(Ignored { requester, pasid })
+            }
+            "audit" => Self::Audit(match words.next().ok_or(ParseError::Missing("off, all or a PASID"))? {
+                "off" => Audit::Off,
+                "all" => Audit::All,
+                pasid => Audit::Pasid(number(pasid, pasid)? as u32),
+            }),
             "remove" => {
                 let id = words.next().ok_or(ParseError::Missing("the rule's number"))?;
                 Self::Remove(number(id, id)? as usize)
@@ -155,6 +192,30 @@ pub fn counters_line(counters: &Counters) -> String {
     line
 }
 
+/// The counters of the device's cache and of the comparison, in the same form.
+pub fn translation_line(tlb: TlbCounters, agreement: &Agreement) -> String {
+    format!(
+        "tlb_hits={} tlb_misses={} tlb_stale={} tlb_rid={} tlb_pasid={} tlb_forgotten={} agreed={} disagreed={}",
+        tlb.hits,
+        tlb.misses,
+        tlb.stale,
+        tlb.by_requester,
+        tlb.by_pasid,
+        tlb.forgotten,
+        agreement.agreed(),
+        agreement.disagreed()
+    )
+}
+
+/// Requests by PASID in one line; `rid` stands for those without one.
+pub fn pasids_line(seen: &BTreeMap<Option<u32>, u64>) -> String {
+    let one = |(pasid, count): (&Option<u32>, &u64)| match pasid {
+        Some(pasid) => format!("{pasid}={count}"),
+        None => format!("rid={count}"),
+    };
+    seen.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use dsa_emulator::{Config, Device, WqConfig};
@@ -168,6 +229,22 @@ mod tests {
         assert_eq!(Command::parse("reset"), Ok(Command::Reset));
         assert_eq!(Command::parse("remove 3"), Ok(Command::Remove(3)));
         assert_eq!(Command::parse("clear"), Ok(Command::Clear));
+        assert_eq!(Command::parse("pasids"), Ok(Command::Pasids));
+    }
+
+    #[test]
+    fn translations_are_cached_ignored_and_compared_on_demand() {
+        assert_eq!(Command::parse("tlb on"), Ok(Command::Tlb(true)));
+        assert_eq!(Command::parse("tlb off"), Ok(Command::Tlb(false)));
+        assert_eq!(Command::parse("ignore pasid"), Ok(Command::Ignore(Ignored { requester: false, pasid: true })));
+        assert_eq!(Command::parse("ignore none"), Ok(Command::Ignore(Ignored::default())));
+        assert_eq!(Command::parse("audit all"), Ok(Command::Audit(Audit::All)));
+        assert_eq!(Command::parse("audit 0x11"), Ok(Command::Audit(Audit::Pasid(17))));
+        for bad in ["tlb", "ignore", "audit", "tlb maybe", "ignore some", "audit some", "tlb on off"] {
+            assert!(Command::parse(bad).is_err(), "{bad}");
+        }
+        let seen = BTreeMap::from([(None, 3), (Some(1), 4)]);
+        assert_eq!(pasids_line(&seen), "rid=3 1=4");
     }
 
     #[test]

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use dsa_emulator::iommu::InvalidationQueue;
 use dsa_emulator::{
-    Config, ConfigError, Function, GuestMemory, Instruction, IommuRegisters, IommuState, PortalAnswer, RamMap, RuleId,
+    Agreement, Config, ConfigError, DeviceTlb, Function, GuestMemory, Instruction, IommuRegisters, IommuState,
+    PortalAnswer, RamMap, RuleId,
 };
 use thiserror::Error;
 
@@ -80,6 +82,14 @@ pub(crate) struct Shared {
     pub(crate) pages: Arc<Pages>,
     memory: Arc<GuestMemory>,
     iommu: Arc<Iommu>,
+    /// Bus, device and function, as the IOMMU knows them.
+    source: u16,
+    tlb: Arc<DeviceTlb>,
+    /// Whether the control channel wants the cache on; software has a say in it too.
+    tlb_wanted: AtomicBool,
+    ats: AtomicBool,
+    agreement: Arc<Agreement>,
+    invalidations: Mutex<InvalidationQueue>,
     /// Held by whoever writes a register, and by a reset.
     registers: Mutex<()>,
     /// Guest-physical address of BAR 2.
@@ -107,7 +117,12 @@ impl Rig {
         let log = Arc::new(Log::create(&path("device.log")).map_err(cannot("device.log"))?);
         let (ram, iommu) = (Arc::new(RamMap::new()), Arc::new(Iommu::default()));
         let pages = Arc::new(Pages::new(path("qtest"), ram.clone(), log.clone()));
-        let memory = GuestMemory::new(ram.clone(), iommu.clone(), options.devfn.into()).with_requests(pages.clone());
+        let source = u16::from(options.devfn);
+        let (tlb, agreement) = (Arc::new(DeviceTlb::new()), Arc::new(Agreement::new()));
+        let memory = GuestMemory::new(ram.clone(), iommu.clone(), source)
+            .with_requests(pages.clone())
+            .with_device_tlb(tlb.clone())
+            .with_agreement(agreement.clone());
         let memory = Arc::new(memory);
         let vectors = Arc::new(Vectors::default());
         let config = match options.generation {
@@ -122,6 +137,12 @@ impl Rig {
             pages,
             memory,
             iommu,
+            source,
+            tlb,
+            tlb_wanted: AtomicBool::new(false),
+            ats: AtomicBool::new(false),
+            agreement,
+            invalidations: Mutex::default(),
             registers: Mutex::default(),
             portals,
             rules: Mutex::default(),
@@ -169,6 +190,18 @@ impl Rig {
         }
     }
 
+    /// Tells the device that the guest has moved the tail of its IOMMU's invalidation queue: the registers for the
+    /// queue's address and tail. Whatever the queue has for this device is carried out when this returns.
+    pub fn invalidations(&self, address: u64, tail: u64) {
+        let shared = &self.0;
+        let mut queue = shared.invalidations.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.read(&*shared.ram, address, tail, |what| {
+            if what.source == shared.source {
+                shared.tlb.invalidate(&what);
+            }
+        });
+    }
+
     /// PASID of the process whose page table is `cr3`, which is what its kernel has put into `IA32_PASID`.
     pub fn pasid_of(&self, cr3: u64) -> Option<u32> {
         self.0.memory.pasid_of(cr3)
@@ -190,6 +223,17 @@ impl Shared {
         self.portals.store(config.portals().unwrap_or(NO_PORTALS), Ordering::Release);
         self.function.set_pci_control(config.control());
         self.pages.allow(config.page_requests_enabled());
+        self.ats.store(config.translations_enabled(), Ordering::Relaxed);
+        self.switch_tlb();
+    }
+
+    /// The cache is on if software allows it and the control channel wants it.
+    fn switch_tlb(&self) {
+        let on = self.ats.load(Ordering::Relaxed) && self.tlb_wanted.load(Ordering::Relaxed);
+        if on != self.tlb.is_enabled() {
+            self.log(&format!("device TLB: {on}"));
+            self.tlb.enable(on);
+        }
     }
 
     /// Writes a register of BAR 0: before a reset or after it.
@@ -204,6 +248,7 @@ impl Shared {
         // Nobody waits for a page any more, which an engine might do for seconds.
         self.pages.allow(false);
         self.function.reset();
+        self.tlb.forget_all();
         let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
         config.reset();
         self.apply(&config);
@@ -267,7 +312,19 @@ impl Shared {
     fn obey(&self, command: Command) -> String {
         let device = self.function.device();
         match command {
-            Command::Counters => return format!("ok {}", control::counters_line(&self.function.counters())),
+            Command::Counters => {
+                let counters = control::counters_line(&self.function.counters());
+                return format!("ok {counters} {}", control::translation_line(self.tlb.counters(), &self.agreement));
+            }
+            Command::Tlb(on) => {
+                self.tlb_wanted.store(on, Ordering::Relaxed);
+                self.switch_tlb();
+                // Software that keeps translation services off keeps the cache off, which whoever asks must know.
+                return format!("ok {}", if self.tlb.is_enabled() { "on" } else { "off" });
+            }
+            Command::Ignore(ignored) => self.tlb.ignore(ignored),
+            Command::Audit(what) => self.agreement.audit(what),
+            Command::Pasids => return format!("ok {}", control::pasids_line(&self.agreement.seen())),
             Command::Halt => device.halt(),
             Command::Reset => self.function.reset(),
             Command::Inject(rule) => {

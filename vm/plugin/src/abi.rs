@@ -18,6 +18,9 @@ pub(crate) const WRITES_REGISTERS: c_int = 2;
 /// Flag of an instruction callback: it reads and writes registers, and may set the program counter.
 pub(crate) const SETS_PC: c_int = 3;
 
+/// Flag of a memory callback: for stores.
+pub(crate) const STORES: c_int = 2;
+
 /// `GLib`'s growing array of bytes, its public part.
 #[repr(C)]
 pub(crate) struct GByteArray {
@@ -50,6 +53,8 @@ pub struct Info {
 
 /// Called when an instruction executes: index of the virtual CPU, and the datum given at registration.
 pub(crate) type OnExecution = extern "C" fn(vcpu: u32, datum: *mut c_void);
+/// Called when an instruction has accessed memory: what it did, where, and the datum given at registration.
+pub(crate) type OnAccess = extern "C" fn(vcpu: u32, info: u32, address: u64, datum: *mut c_void);
 /// Called when a block has been translated.
 pub(crate) type OnTranslation = extern "C" fn(block: *mut c_void, datum: *mut c_void);
 /// Called when a virtual CPU starts, on its thread.
@@ -69,6 +74,18 @@ unsafe extern "C" {
         flags: c_int,
         datum: *mut c_void,
     );
+
+    pub(crate) fn qemu_plugin_register_vcpu_mem_cb(
+        instruction: *mut c_void,
+        callback: OnAccess,
+        flags: c_int,
+        accesses: c_int,
+        datum: *mut c_void,
+    );
+    /// What is at a virtual address, for the callback of an access only.
+    pub(crate) fn qemu_plugin_get_hwaddr(info: u32, address: u64) -> *mut c_void;
+    pub(crate) fn qemu_plugin_hwaddr_is_io(place: *const c_void) -> bool;
+    pub(crate) fn qemu_plugin_hwaddr_phys_addr(place: *const c_void) -> u64;
 
     pub(crate) fn qemu_plugin_tb_n_insns(block: *const c_void) -> usize;
     pub(crate) fn qemu_plugin_tb_get_insn(block: *const c_void, index: usize) -> *mut c_void;

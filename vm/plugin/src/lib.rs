@@ -10,6 +10,7 @@
 mod abi;
 mod cpu;
 mod execute;
+mod invalidations;
 mod smpwc;
 mod translate;
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use crate::{abi, cpu::Cpu, execute, smpwc};
+use crate::{abi, cpu::Cpu, execute, invalidations, smpwc};
 
 /// Two-byte instruction.
 const CPUID: [u8; 2] = [0x0f, 0xa2];
@@ -31,6 +31,8 @@ pub(crate) extern "C" fn on_block(block: *mut c_void, _datum: *mut c_void) {
             }
         } else if may_be_ours(bytes) {
             call_before(this, execute::instruction, abi::SETS_PC);
+        } else if invalidations::may_store_tail(bytes) {
+            invalidations::watch(this);
         }
     }
 }
