@@ -111,9 +111,15 @@ mod tests {
     #[test]
     fn one_page_without_and_with_a_pasid() {
         let one = DeviceInvalidation::decode(DEVICE_TLB | 0x28 << 32, 0x1234_5000).unwrap();
-        assert_eq!(one, DeviceInvalidation { source: 0x28, scope: Scope::Requester, first: 0x1234_5000, last: 0x1234_5fff });
+        assert_eq!(
+            one,
+            DeviceInvalidation { source: 0x28, scope: Scope::Requester, first: 0x1234_5000, last: 0x1234_5fff }
+        );
         let one = DeviceInvalidation::decode(PASID_DEVICE_TLB | 0x28 << 16 | 7 << 32, 0x1234_5000).unwrap();
-        assert_eq!(one, DeviceInvalidation { source: 0x28, scope: Scope::Pasid(7), first: 0x1234_5000, last: 0x1234_5fff });
+        assert_eq!(
+            one,
+            DeviceInvalidation { source: 0x28, scope: Scope::Pasid(7), first: 0x1234_5000, last: 0x1234_5fff }
+        );
         let all = DeviceInvalidation::decode(PASID_DEVICE_TLB | 7 << 32, 0x1000 | PASID_GLOBAL).unwrap();
         assert_eq!(all.scope, Scope::AllPasids);
     }
