@@ -17,6 +17,7 @@ mod log;
 mod page_request;
 mod rig;
 mod server;
+pub mod tail_store;
 pub mod zero_flag;
 
 pub use rig::{Generation, Options, Rig, StartError};

@@ -7,24 +7,14 @@
 
 use std::ffi::c_void;
 
+use dsa_vm_device::tail_store;
+
 use crate::cpu::Cpu;
 use crate::{abi, rig};
 
 /// The IOMMU's registers: tail and address of the queue.
-const TAIL: u64 = 0xfed9_0088;
+const TAIL: u64 = 0xfed9_0000 + tail_store::TAIL as u64;
 const ADDRESS: u64 = 0xfed9_0090;
-
-/// Whether an instruction stores a register to where its displacement of 32 bits is that of the tail register.
-pub(crate) fn may_store_tail(bytes: &[u8]) -> bool {
-    let bytes = match bytes {
-        [0x40..=0x4f, rest @ ..] => rest,
-        _ => bytes,
-    };
-    let [0x89, modrm, rest @ ..] = bytes else { return false };
-    // Mode 2 has a displacement of 32 bits, behind another byte if the base is the stack pointer's number.
-    let displacement = if modrm & 7 == 4 { rest.get(1..) } else { Some(rest) };
-    modrm >> 6 == 2 && displacement == Some(&(TAIL as u32 & 0xfff).to_le_bytes())
-}
 
 /// Asks QEMU for a call after the store.
 pub(crate) fn watch(instruction: *mut c_void) {
@@ -54,25 +44,5 @@ extern "C" fn on_store(_vcpu: u32, info: u32, address: u64, _datum: *mut c_void)
     let cpu = unsafe { Cpu::current() };
     if let (Some(queue), Some(tail)) = (cpu.load_physical(ADDRESS), cpu.load_physical(TAIL)) {
         rig().invalidations(queue, tail);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_store_is_recognised_with_every_base() {
-        // mov %ecx,0x88(%rax); mov %eax,0x88(%r12); mov %edx,0x88(%rsp)
-        assert!(may_store_tail(&[0x89, 0x88, 0x88, 0, 0, 0]));
-        assert!(may_store_tail(&[0x41, 0x89, 0x84, 0x24, 0x88, 0, 0, 0]));
-        assert!(may_store_tail(&[0x89, 0x94, 0x24, 0x88, 0, 0, 0]));
-        // Another displacement, a short one, a load, an absolute address.
-        assert!(!may_store_tail(&[0x89, 0x88, 0x80, 0, 0, 0]));
-        assert!(!may_store_tail(&[0x89, 0x48, 0x08]));
-        assert!(!may_store_tail(&[0x8b, 0x88, 0x88, 0, 0, 0]));
-        assert!(!may_store_tail(&[0x89, 0x0d, 0x88, 0, 0, 0]));
-        assert!(!may_store_tail(&[0x89]));
-        assert!(!may_store_tail(&[]));
     }
 }

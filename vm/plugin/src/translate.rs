@@ -2,6 +2,8 @@
 
 use std::ffi::c_void;
 
+use dsa_vm_device::tail_store;
+
 use crate::{abi, cpu::Cpu, execute, invalidations, smpwc};
 
 /// Two-byte instruction.
@@ -31,7 +33,7 @@ pub(crate) extern "C" fn on_block(block: *mut c_void, _datum: *mut c_void) {
             }
         } else if may_be_ours(bytes) {
             call_before(this, execute::instruction, abi::SETS_PC);
-        } else if invalidations::may_store_tail(bytes) {
+        } else if tail_store::may_be_it(bytes) {
             invalidations::watch(this);
         }
     }
