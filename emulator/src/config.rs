@@ -5,6 +5,7 @@ use std::time::Duration;
 use idxd_sys::opcode;
 use thiserror::Error;
 
+pub use crate::choices::Choices;
 use crate::fault::FaultRule;
 
 /// GENCAP bits and fields, as [`idxd_sys::gencap`] has them. The model acts on those that concern its operations.
@@ -65,6 +66,9 @@ pub struct WqConfig {
     pub group: usize,
     /// Whether descriptors may ask to block on faults.
     pub block_on_fault: bool,
+    /// Whether the queue may use the address translation service. Without it there are no page requests either, and no
+    /// translation fetch.
+    pub ats: bool,
     /// Whether the queue may make page requests. Without them every fault that would block is a refusal.
     pub page_requests: bool,
     /// Largest transfer in bytes, a power of two.
@@ -85,6 +89,7 @@ impl WqConfig {
             priority: 10,
             group: 0,
             block_on_fault: false,
+            ats: true,
             page_requests: true,
             max_transfer_size: 1 << 31,
             max_batch_size: 1024,
@@ -122,6 +127,13 @@ impl WqConfig {
     #[must_use]
     pub const fn block_on_fault(mut self, on: bool) -> Self {
         self.block_on_fault = on;
+        self
+    }
+
+    /// Allows the address translation service, or forbids it.
+    #[must_use]
+    pub const fn ats(mut self, on: bool) -> Self {
+        self.ats = on;
         self
     }
 
@@ -180,6 +192,8 @@ pub struct Config {
     pub backward_moves: f64,
     /// Whether records report fault addresses without their low 12 bits, as some devices do.
     pub mask_fault_address: bool,
+    /// What the model takes where the specification leaves a choice.
+    pub choices: Choices,
     /// Seed of everything the model chooses at random.
     pub seed: u64,
     /// How long an idle engine spins before it parks.
@@ -255,6 +269,14 @@ pub(crate) const IMPLEMENTED: [u64; 4] = bits(&[
     opcode::CRCGEN,
     opcode::COPY_CRC,
     opcode::CFLUSH,
+    opcode::CR_DELTA,
+    opcode::AP_DELTA,
+    opcode::TRANSL_FETCH,
+    opcode::DIF_CHECK,
+    opcode::DIF_INS,
+    opcode::DIF_STRP,
+    opcode::DIF_UPDT,
+    opcode::DIX_GEN,
 ]);
 
 const fn bits(opcodes: &[u8]) -> [u64; 4] {
@@ -283,6 +305,7 @@ impl Config {
             member_order: MemberOrder::InOrder,
             backward_moves: 0.0,
             mask_fault_address: false,
+            choices: Choices::default(),
             seed: 0,
             spin: Duration::from_micros(20),
             chunk: 64 << 10,
@@ -291,14 +314,17 @@ impl Config {
         }
     }
 
-    /// Granite Rapids: version 2.0, with 16-byte fill, CRC-64, drain readback, fault information, batch continuation,
-    /// an event log and interrupt handles (the last two show through [`Function`](crate::Function) only). Which of these a given part has must be read from it; the preset has them all.
+    /// Granite Rapids: version 2.0, with delta records, translation fetch, DIX generate, 16-byte fill, CRC-64, drain
+    /// readback, fault information, batch continuation, an event log and interrupt handles (the last two show through
+    /// [`Function`](crate::Function) only). Which of these a given part has must be read from it; the preset has them all.
     pub fn granite_rapids() -> Self {
         let base = Self::sapphire_rapids();
-        let operations = gencap::DRAIN_READBACK | gencap::FILL_16 | gencap::CRC_64;
+        let operations = gencap::DRAIN_READBACK | gencap::FILL_16 | gencap::CRC_64 | gencap::TRANSLATION_FETCH_STRIDE;
         let reports = gencap::FAULT_INFO | gencap::BATCH_CONTINUATION | 1 << gencap::EVENT_LOG.trailing_zeros();
         let extra = operations | reports | gencap::COMMAND_CAPABILITIES;
-        Self { version: VERSION_2_0, gencap: base.gencap | extra, ..base }
+        let [more, ..] = bits(&[opcode::CR_DELTA, opcode::AP_DELTA, opcode::TRANSL_FETCH, opcode::DIX_GEN]);
+        let op_cap = [base.op_cap[0] | more, 0, 0, 0];
+        Self { version: VERSION_2_0, gencap: base.gencap | extra, op_cap, ..base }
     }
 
     /// Adds a work queue; its index is the number of queues added before.
@@ -462,11 +488,14 @@ mod tests {
 
     #[test]
     fn presets_resolve_to_one_shared_queue_and_one_engine() {
-        for preset in [Config::sapphire_rapids(), Config::granite_rapids()] {
+        for (preset, operations, why) in [
+            (Config::sapphire_rapids(), 0x1_003f_027f, "DIF, no delta, no translation fetch"),
+            (Config::granite_rapids(), 0x1_00bf_07ff, "and delta, translation fetch, DIX"),
+        ] {
             let c = preset.resolve().unwrap();
             assert_eq!((c.queues.len(), c.engines.len()), (1, 1));
             assert_eq!((c.queues[0].size, c.queues[0].threshold), (64, 60));
-            assert_eq!(c.op_cap, [0x1_0003_027f, 0, 0, 0], "the operations of the model, no DIF, no delta");
+            assert_eq!(c.op_cap, [operations, 0, 0, 0], "{why}");
             assert_eq!(c.queues[0].op_config, c.op_cap);
             assert_eq!(gencap::max_transfer_size(c.gencap), 1 << 31);
             assert_eq!(gencap::max_batch_size(c.gencap), 1024);

@@ -33,6 +33,7 @@
 //!
 //! Section numbers in this crate's comments refer to the Intel DSA architecture specification, revision 3.0.
 
+mod choices;
 mod client;
 mod command;
 pub mod config;

@@ -18,6 +18,7 @@ pub(crate) struct Setup {
     priority: AtomicU8,
     group: AtomicUsize,
     block_on_fault: AtomicBool,
+    ats: AtomicBool,
     page_requests: AtomicBool,
     max_transfer_size: AtomicU64,
     max_batch_size: AtomicU32,
@@ -41,7 +42,9 @@ impl Setup {
         self.priority.store(config.priority, o);
         self.group.store(config.group, o);
         self.block_on_fault.store(config.block_on_fault, o);
-        self.page_requests.store(config.page_requests, o);
+        self.ats.store(config.ats, o);
+        // A page request needs both services.
+        self.page_requests.store(config.page_requests && config.ats, o);
         self.max_transfer_size.store(config.max_transfer_size, o);
         self.max_batch_size.store(config.max_batch_size, o);
         for (to, from) in self.op_config.iter().zip(config.op_config) {
@@ -60,6 +63,7 @@ impl Setup {
             priority: self.priority(),
             group: self.group(),
             block_on_fault: self.block_on_fault(),
+            ats: self.ats(),
             page_requests: self.page_requests(),
             max_transfer_size: self.max_transfer_size(),
             max_batch_size: self.max_batch_size(),
@@ -94,6 +98,10 @@ impl Setup {
     #[inline]
     pub(crate) fn block_on_fault(&self) -> bool {
         self.block_on_fault.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ats(&self) -> bool {
+        self.ats.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -137,5 +145,7 @@ mod tests {
         assert!(!setup.offers(3) && setup.offers(4) && setup.offers(255));
         setup.set(&WqConfig::shared(5), Requester::DEVICE);
         assert_eq!(setup.requester(), Requester::DEVICE);
+        setup.set(&WqConfig::shared(5).ats(false), Requester::DEVICE);
+        assert_eq!(setup.get(), WqConfig::shared(5).ats(false).page_requests(false), "no translations, no requests");
     }
 }

@@ -37,8 +37,10 @@ fn address() -> impl Strategy<Value = u64> {
 const TOP: u64 = 0u64.wrapping_sub(PAGE);
 
 fn descriptor() -> impl Strategy<Value = Descriptor> {
-    let size = prop_oneof![0u32..100, 0u32..100_000, any::<u32>(), Just(2)];
-    let code = prop_oneof![8 => 0u8..0x12, 1 => any::<u8>(), 1 => Just(opcode::CFLUSH), 2 => Just(opcode::BATCH)];
+    // Whole blocks, with and without tuples, are what data-integrity operations take.
+    let blocks = (1u32..100, prop_oneof![Just(512), Just(520)]).prop_map(|(n, block)| n * block);
+    let size = prop_oneof![0u32..100, 0u32..100_000, any::<u32>(), Just(2), blocks];
+    let code = prop_oneof![8 => 0u8..0x18, 1 => any::<u8>(), 1 => Just(opcode::CFLUSH), 2 => Just(opcode::BATCH)];
     let flags = prop_oneof![3 => Just(CR), 1 => Just(flag::CRAV), 1 => any::<u32>(), 1 => Just(CR | flag::FENCE),
         1 => Just(CR | flag::BLOCK_ON_FAULT), 1 => (0u32..16).prop_map(|n| CR | n << 16)];
     let rest = prop_oneof![3 => Just([0u64; 3]), 1 => any::<[u64; 3]>(),

@@ -224,6 +224,14 @@ fn a_halt_stops_each_operation_at_the_next_chunk() {
         crc(SRC, len, 0, 0),
         copy_crc(SRC, DST, len, 0, 0),
         cache_flush(SRC, len),
+        create_delta(SRC, DST, len, DST2 + PAGE, 80),
+        apply_delta(DST2, 640, DST, len),
+        translation_fetch(SRC, len),
+        dif(opcode::DIF_CHECK, SRC, 0, 16 * 520, 0),
+        dif(opcode::DIF_INS, SRC, DST, 16 * 512, 0),
+        dif(opcode::DIF_STRP, SRC, DST, 16 * 520, 0),
+        dif(opcode::DIF_UPDT, SRC, DST, 16 * 520, 0),
+        dif(opcode::DIX_GEN, SRC, DST, 16 * 512, 0),
         batch,
     ];
     for d in &operations {
@@ -231,10 +239,13 @@ fn a_halt_stops_each_operation_at_the_next_chunk() {
         let memory = memory();
         for i in 0..64 {
             memory.write(LIST + 64 * i, with_flags(nop(), 0).as_bytes()).unwrap();
+            // Entries of a delta record, and the reference tags of blocks that are 0.
+            memory.write(DST2 + 10 * i, &[i as u8]).unwrap();
+            memory.write(SRC + 520 * (i % 16) + 519, &[i as u8 % 16]).unwrap();
         }
         let (translations, device) = (AtomicU64::new(0), Mutex::new(None));
         let stopper = Arc::new(Stopper { memory: memory.clone(), translations, device });
-        let device = Device::with_memory(Config::sapphire_rapids().chunk(1).manual(), stopper.clone()).unwrap();
+        let device = Device::with_memory(Config::granite_rapids().chunk(1).manual(), stopper.clone()).unwrap();
         *stopper.device.lock().unwrap() = Some(device.clone());
         let client = device.open(0).unwrap();
         // SAFETY: checked memory.

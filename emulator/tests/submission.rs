@@ -134,7 +134,7 @@ fn a_client_sees_the_queues_configuration() {
     assert_eq!((info.size, info.threshold, info.priority), (32, 20, 3));
     assert_eq!((info.max_transfer_size, info.max_batch_size, info.block_on_fault), (1 << 21, 512, false));
     assert_eq!((info.version, info.gen_cap), (0x100, 0x40_915f_0107));
-    assert_eq!(info.op_config[0], 0x1_0003_027d);
+    assert_eq!(info.op_config[0], 0x1_003f_027d);
 }
 
 #[test]

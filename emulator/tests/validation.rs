@@ -23,6 +23,20 @@ fn valid() -> Vec<Descriptor> {
     ]
 }
 
+/// The same for operations with sizes of their own, and for those of the second generation.
+fn more() -> Vec<Descriptor> {
+    let mut list = vec![
+        create_delta(SRC, DST, 64, DST2, 80),
+        apply_delta(SRC, 10, DST, 64),
+        translation_fetch(SRC, 100),
+        dif(opcode::DIX_GEN, SRC, DST, 512, 0),
+    ];
+    list.extend(FIRST_DIF.map(|code| dif(code, SRC, DST, if code == opcode::DIF_INS { 512 } else { 520 }, 0)));
+    list
+}
+
+const FIRST_DIF: [u8; 4] = [opcode::DIF_CHECK, opcode::DIF_INS, opcode::DIF_STRP, opcode::DIF_UPDT];
+
 fn batch_of(rig: &Rig) -> Descriptor {
     rig.list(&[with_record(nop(), 1), with_record(nop(), 2)])
 }
@@ -35,9 +49,13 @@ fn invalid_flags(rig: &Rig, d: &Descriptor) -> u32 {
 #[test]
 fn the_valid_descriptors_are_valid() {
     for config in [Config::sapphire_rapids(), Config::granite_rapids()] {
+        let second = config.version >= config::VERSION_2_0;
         let rig = rig_of(config);
-        for d in valid().into_iter().chain([batch_of(&rig)]) {
-            assert_eq!(rig.status(&d), status::SUCCESS, "{}", opcode::name(d.opcode()).unwrap());
+        for d in valid().into_iter().chain(more()).chain([batch_of(&rig)]) {
+            let later = [opcode::CR_DELTA, opcode::AP_DELTA, opcode::TRANSL_FETCH, opcode::DIX_GEN];
+            let there = second || !later.contains(&d.opcode());
+            let expected = if there { status::SUCCESS } else { status::BAD_OPCODE };
+            assert_eq!(rig.status(&d), expected, "{}", opcode::name(d.opcode()).unwrap());
         }
     }
 }
@@ -52,7 +70,7 @@ fn opcodes_absent_from_device_or_queue_end_with_0x10() {
             executed += 1;
         }
     }
-    assert_eq!(executed, 10, "eleven operations less the one taken away");
+    assert_eq!(executed, 14, "fifteen operations less the one taken away");
     assert_eq!(rig.status(&fill(DST, 0, 8)), status::BAD_OPCODE);
 }
 
@@ -76,9 +94,16 @@ fn each_flag_is_allowed_for_exactly_the_operations_of_the_table() {
         ),
         (cache_flush(DST, 100), BLOCK_ON_FAULT | STRICT_ORDER | ADDR2_TC | DEST_READBACK),
     ];
+    let copies = BLOCK_ON_FAULT | cc | STRICT_ORDER | ADDR1_TC | ADDR2_TC;
+    let later = more().into_iter().map(|d| match d.opcode() {
+        opcode::CR_DELTA => (d, copies | CHECK_RESULT | ADDR3_TC),
+        opcode::TRANSL_FETCH => (d, BLOCK_ON_FAULT | FETCH_STRIDE),
+        opcode::DIF_CHECK => (d, BLOCK_ON_FAULT | ADDR1_TC),
+        _ => (d, copies),
+    });
     let rig = rig();
     let batch = (batch_of(&rig), ADDR1_TC | BATCH_ERROR);
-    for (d, specific) in table.into_iter().chain([batch]) {
+    for (d, specific) in table.into_iter().chain(later).chain([batch]) {
         let allowed = specific | CRAV | RCR | CR_TC;
         for bit in 0..24 {
             let expected = if allowed >> bit & 1 == 1 { 0 } else { 1 << bit };
@@ -157,10 +182,13 @@ fn a_record_must_have_an_address_to_be_requested() {
 fn operations_with_a_result_need_a_requested_record() {
     let rig = rig();
     let need = [compare(SRC, DST, 9), compare_pattern(SRC, 0, 9), crc(SRC, 9, 0, 0), copy_crc(SRC, DST, 9, 0, 0)];
-    for d in need.into_iter().chain([desc(opcode::DRAIN, 0)]) {
+    let yields = |d: &Descriptor| matches!(d.opcode(), opcode::CR_DELTA | opcode::DIF_CHECK | opcode::DIX_GEN);
+    let (with, without): (Vec<_>, Vec<_>) = more().into_iter().partition(yields);
+    for d in need.into_iter().chain(with).chain([desc(opcode::DRAIN, 0)]) {
         assert_eq!(invalid_flags(&rig, &with_flags(d, flag::CRAV)), flag::RCR);
     }
-    for d in [nop(), memmove(SRC, DST, 9), fill(DST, 0, 9), dualcast(SRC, DST, DST2, 9), cache_flush(DST, 9)] {
+    let plain = [nop(), memmove(SRC, DST, 9), fill(DST, 0, 9), dualcast(SRC, DST, DST2, 9), cache_flush(DST, 9)];
+    for d in plain.into_iter().chain(without) {
         rig.clear(RECORDS);
         assert_eq!(rig.status(&with_flags(d, 0)), 0);
         assert_eq!(rig.status(&with_flags(d, flag::CRAV)), 0, "success without a request leaves no record");
@@ -171,7 +199,7 @@ fn operations_with_a_result_need_a_requested_record() {
 #[test]
 fn an_interrupt_handle_is_invalid() {
     let rig = rig();
-    for d in valid().into_iter().chain([batch_of(&rig)]) {
+    for d in valid().into_iter().chain(more()).chain([batch_of(&rig)]) {
         for bit in 0..16 {
             assert_eq!(rig.status(&Descriptor { int_handle: 1 << bit, ..d }), status::BAD_INT_HANDLE);
         }
@@ -185,9 +213,14 @@ fn used_bytes(d: &Descriptor) -> Vec<usize> {
         opcode::COMPARE | opcode::COMPVAL => &[(16, 36), (40, 41)],
         opcode::DUALCAST => &[(16, 36), (40, 48)],
         opcode::CRCGEN => &[(16, 24), (32, 36), (40, 44)],
-        opcode::COPY_CRC => &[(16, 36), (40, 44)],
+        opcode::COPY_CRC | opcode::AP_DELTA => &[(16, 36), (40, 44)],
         opcode::CFLUSH => &[(24, 36)],
-        opcode::BATCH => &[(16, 24), (32, 36)],
+        opcode::CR_DELTA => &[(16, 36), (40, 52), (56, 57)],
+        opcode::DIF_CHECK => &[(16, 24), (32, 36), (40, 41), (42, 43), (48, 56)],
+        opcode::DIF_INS | opcode::DIX_GEN => &[(16, 36), (41, 43), (56, 64)],
+        opcode::DIF_STRP => &[(16, 36), (40, 41), (42, 43), (48, 56)],
+        opcode::DIF_UPDT => &[(16, 36), (40, 43), (48, 64)],
+        opcode::BATCH | opcode::TRANSL_FETCH => &[(16, 24), (32, 36)],
         _ => &[],
     };
     ranges.iter().flat_map(|(from, to)| *from..*to).collect()
@@ -198,7 +231,7 @@ fn every_reserved_byte_is_checked_strictly_and_ignored_leniently() {
     for checks in [Checks::Strict, Checks::Lenient] {
         let rig = rig_of(Config::granite_rapids().checks(checks));
         let expected = if checks == Checks::Strict { status::RESERVED_FIELD } else { status::SUCCESS };
-        for d in valid().into_iter().chain([batch_of(&rig)]) {
+        for d in valid().into_iter().chain(more()).chain([batch_of(&rig)]) {
             let used = used_bytes(&d);
             for byte in (16..64).filter(|b| !used.contains(b) && !(36..38).contains(b)) {
                 for bit in 0..8 {
@@ -224,6 +257,48 @@ fn operation_flags_open_the_bytes_they_use() {
     let seeded = Descriptor { op_specific: [0, SRC, 0], ..crc(SRC, 100, 0, 0) };
     assert_eq!(rig.status(&seeded), status::RESERVED_FIELD);
     assert_eq!(rig.status(&with_flags(seeded, CR | flag::CRC_READ_SEED)), status::SUCCESS);
+    let stride = Descriptor { op_specific: [0, PAGE, 0], ..translation_fetch(SRC, 100) };
+    assert_eq!(rig.status(&stride), status::RESERVED_FIELD);
+    assert_eq!(rig.status(&with_flags(stride, CR | flag::FETCH_STRIDE)), status::SUCCESS);
+    let beyond = Descriptor { op_specific: [0, PAGE | 1 << 32, 0], ..stride };
+    assert_eq!(rig.status(&with_flags(beyond, CR | flag::FETCH_STRIDE)), status::RESERVED_FIELD);
+}
+
+#[test]
+fn reserved_bits_of_the_flag_bytes_of_data_integrity() {
+    for checks in [Checks::Strict, Checks::Lenient] {
+        let rig = rig_of(Config::granite_rapids().checks(checks));
+        let reserved = if checks == Checks::Strict { status::RESERVED_FIELD } else { status::SUCCESS };
+        let list: Vec<_> = more().into_iter().filter(|d| d.opcode() >= opcode::DIF_CHECK).collect();
+        assert_eq!(list.len(), 5);
+        for d in list {
+            for bit in 0..8 {
+                let name = opcode::name(d.opcode()).unwrap();
+                // Bits 1 and 0 choose another block size, bits 3 and 2 another guard.
+                let mut dif_flags = d;
+                dif_flags.set_op_u8(42, 1 << bit);
+                let status = rig.status(&dif_flags);
+                let expected = match bit {
+                    0 | 1 => status::BAD_SIZE,
+                    2 | 3 if checks_source(&d) => status::DIF_ERROR,
+                    2 | 3 => status::SUCCESS,
+                    _ => reserved,
+                };
+                assert_eq!(status, expected, "{name} DIF flag {bit}");
+                if matches!(d.opcode(), opcode::DIF_INS | opcode::DIF_UPDT | opcode::DIX_GEN) {
+                    let mut dest_flags = d;
+                    dest_flags.set_op_u8(41, 1 << bit);
+                    let expected = if bit < 3 { reserved } else { status::SUCCESS };
+                    assert_eq!(rig.status(&dest_flags), expected, "{name} destination flag {bit}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether an operation looks at the tuples in its source.
+fn checks_source(d: &Descriptor) -> bool {
+    matches!(d.opcode(), opcode::DIF_CHECK | opcode::DIF_STRP | opcode::DIF_UPDT)
 }
 
 #[test]

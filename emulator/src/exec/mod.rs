@@ -9,9 +9,14 @@ mod compare;
 mod complete;
 mod control;
 mod crc;
+mod delta;
+mod dif;
+mod fetch;
 mod fill;
+mod guard;
 mod moves;
 mod validate;
+mod whole;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -124,6 +129,12 @@ impl From<Stopped> for Halt {
     }
 }
 
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 /// The result of an operation: a completion record in the making.
 type Outcome = Result<CompletionRecord, Stopped>;
 
@@ -192,6 +203,10 @@ impl Op<'_, '_> {
             opcode::CRCGEN => self.crc(false),
             opcode::COPY_CRC => self.crc(true),
             opcode::CFLUSH => self.cache_flush(),
+            opcode::CR_DELTA => self.create_delta(),
+            opcode::AP_DELTA => self.apply_delta(),
+            opcode::TRANSL_FETCH => self.translation_fetch(),
+            opcode::DIF_CHECK..=opcode::DIF_UPDT | opcode::DIX_GEN => self.data_integrity(),
             // The checks let nothing else through.
             _ => Ok(record(status::BAD_OPCODE)),
         }
@@ -329,13 +344,28 @@ fn regions(d: &Descriptor) -> [Region; 5] {
             set(0, d.src_addr, size, read);
             set(1, d.dst_addr, size, read);
         }
-        opcode::COMPVAL | opcode::CRCGEN => set(0, d.src_addr, size, read),
+        opcode::COMPVAL | opcode::CRCGEN | opcode::TRANSL_FETCH => set(0, d.src_addr, size, read),
         opcode::DUALCAST => {
             set(0, d.src_addr, size, read);
             set(1, d.dst_addr, size, write);
             set(2, d.op_specific[0], size, write);
         }
         opcode::CFLUSH => set(0, d.dst_addr, size, read),
+        opcode::CR_DELTA => {
+            let (at, most) = delta::delta_record(d);
+            set(0, d.src_addr, size, read);
+            set(1, d.dst_addr, size, read);
+            set(2, at, most, write);
+        }
+        opcode::AP_DELTA => {
+            let (at, length) = delta::delta_record(d);
+            set(0, at, length, read);
+            set(1, d.dst_addr, size, write);
+        }
+        opcode::DIF_CHECK..=opcode::DIF_UPDT | opcode::DIX_GEN => {
+            set(0, d.src_addr, size, read);
+            set(1, d.dst_addr, dif::destination_size(d), write);
+        }
         opcode::DRAIN => {
             set(0, d.src_addr, u64::from(d.flags() & flag::DRAIN_READBACK_1 != 0), read);
             set(1, d.dst_addr, u64::from(d.flags() & flag::DRAIN_READBACK_2 != 0), read);

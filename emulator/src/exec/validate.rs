@@ -5,7 +5,7 @@
 
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
-use super::{Exec, record};
+use super::{Exec, delta, dif, fetch, record};
 use crate::config::{Checks, VERSION_3_0, gencap};
 
 /// Flags every operation may carry, as far as other rules allow.
@@ -22,7 +22,8 @@ const CRC_FLAGS: u32 = flag::CRC_READ_SEED | flag::CRC_BYPASS_INVERT | flag::CRC
 pub(super) fn check(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> Result<(), CompletionRecord> {
     let code = d.opcode();
     let never_in_batch = matches!(code, opcode::BATCH | opcode::DRAIN | opcode::UPDATE_WINDOW);
-    if !x.queue.setup.offers(code) || in_batch && never_in_batch {
+    let no_translations = code == opcode::TRANSL_FETCH && !x.queue.setup.ats();
+    if !x.queue.setup.offers(code) || in_batch && never_in_batch || no_translations {
         return Err(record(status::BAD_OPCODE));
     }
     let invalid = invalid_flags(x, d, in_batch);
@@ -37,7 +38,6 @@ pub(super) fn check(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> Result<(), 
     if x.shared.config.checks == Checks::Strict && !reserved_bytes_clear(d) {
         return Err(record(status::RESERVED_FIELD));
     }
-    let fail = |wrong: bool, status| if wrong { Err(record(status)) } else { Ok(()) };
     let size = u64::from(d.xfer_size);
     match code {
         opcode::NOP | opcode::DRAIN => return Ok(()),
@@ -46,6 +46,7 @@ pub(super) fn check(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> Result<(), 
             fail(!(least..=x.queue.setup.max_batch_size()).contains(&d.xfer_size), status::BAD_COUNT)?;
             return fail(!d.src_addr.is_multiple_of(64), status::LIST_ALIGN);
         }
+        opcode::TRANSL_FETCH => return fetch::check(x, d),
         _ => fail(size == 0 || size > x.queue.setup.max_transfer_size(), status::BAD_SIZE)?,
     }
     let (src, dst, dst2) = (d.src_addr, d.dst_addr, d.op_specific[0]);
@@ -60,13 +61,26 @@ pub(super) fn check(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> Result<(), 
             fail((dst ^ dst2) & 0xfff != 0, status::DUALCAST_ALIGN)?;
             fail(overlap(src, dst, size) || overlap(src, dst2, size) || overlap(dst, dst2, size), status::OVERLAP)
         }
+        opcode::CR_DELTA | opcode::AP_DELTA => delta::check(x, d),
+        opcode::DIF_CHECK..=opcode::DIF_UPDT | opcode::DIX_GEN => dif::check(x, d),
         _ => Ok(()),
     }
+}
+
+/// Ends a check with a status if something is wrong.
+pub(super) fn fail(wrong: bool, status: u8) -> Result<(), CompletionRecord> {
+    if wrong { Err(record(status)) } else { Ok(()) }
 }
 
 /// Whether two regions of `size` bytes share a byte. Regions that wrap around are caught later, as faults.
 pub(super) fn overlap(a: u64, b: u64, size: u64) -> bool {
     a.abs_diff(b) < size
+}
+
+/// The same for regions of different sizes, each an address and a size.
+pub(super) fn regions_overlap(a: (u64, u64), b: (u64, u64)) -> bool {
+    let (low, high) = if a.0 <= b.0 { (a, b) } else { (b, a) };
+    high.1 != 0 && high.0 - low.0 < low.1
 }
 
 fn seed_aligned(d: &Descriptor) -> bool {
@@ -94,7 +108,9 @@ fn invalid_flags(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> u32 {
     }
     // Operations with a result must have somewhere to put it; a missing bit is reported like a wrong one.
     let needed = match code {
-        opcode::COMPARE | opcode::COMPVAL | opcode::CRCGEN | opcode::COPY_CRC => flag::CRAV | flag::RCR,
+        opcode::COMPARE | opcode::COMPVAL | opcode::CRCGEN | opcode::COPY_CRC
+        // Table 5-5 does not list DIX generate; section 8.3.18 does say so.
+        | opcode::CR_DELTA | opcode::DIF_CHECK | opcode::DIX_GEN => flag::CRAV | flag::RCR,
         opcode::DRAIN if set(flag::RCI) => 0,
         opcode::DRAIN => flag::RCR,
         _ => 0,
@@ -115,7 +131,9 @@ fn allowed(x: &Exec<'_>, code: u8, flags: u32) -> u32 {
                 | when(set(flag::DRAIN_READBACK_1), TC1)
                 | when(set(flag::DRAIN_READBACK_2), TC2)
         }
-        opcode::MEMMOVE => BOF | CACHE | SO | TC1 | TC2,
+        opcode::MEMMOVE | opcode::AP_DELTA | opcode::DIF_INS..=opcode::DIF_UPDT | opcode::DIX_GEN => {
+            BOF | CACHE | SO | TC1 | TC2
+        }
         opcode::FILL => BOF | CACHE | SO | TC2 | when(x.has(gencap::FILL_16), flag::FILL_16),
         opcode::COMPARE => BOF | flag::CHECK_RESULT | TC1 | TC2,
         opcode::COMPVAL => BOF | flag::CHECK_RESULT | TC1,
@@ -123,6 +141,9 @@ fn allowed(x: &Exec<'_>, code: u8, flags: u32) -> u32 {
         opcode::CRCGEN => BOF | TC1 | when(set(flag::CRC_READ_SEED), TC3) | crc_flags(x),
         opcode::COPY_CRC => BOF | CACHE | SO | TC1 | TC2 | TC3 | crc_flags(x),
         opcode::CFLUSH => BOF | SO | TC2 | flag::DEST_READBACK,
+        opcode::CR_DELTA => BOF | flag::CHECK_RESULT | CACHE | SO | TC1 | TC2 | TC3,
+        opcode::TRANSL_FETCH => BOF | when(x.has(gencap::TRANSLATION_FETCH_STRIDE), flag::FETCH_STRIDE),
+        opcode::DIF_CHECK => BOF | TC1,
         _ => 0,
     }
 }
@@ -177,6 +198,14 @@ fn reserved_bytes_clear(d: &Descriptor) -> bool {
             tail && no_destination && seed && seed_address
         }
         opcode::CFLUSH => after_38 && d.src_addr == 0,
+        // Byte 56 holds the mask of expected results.
+        opcode::CR_DELTA => d.reserved == 0 && w48 >> 32 == 0 && w56 >> 8 == 0,
+        opcode::AP_DELTA => tail && w40 >> 32 == 0 && w48 == 0,
+        opcode::TRANSL_FETCH => {
+            let stride = w48 >> 32 == 0 && (w48 == 0 || set(flag::FETCH_STRIDE));
+            tail && d.dst_addr == 0 && w40 == 0 && stride
+        }
+        opcode::DIF_CHECK..=opcode::DIF_UPDT | opcode::DIX_GEN => dif::reserved_bytes_clear(d),
         _ => after_38,
     }
 }

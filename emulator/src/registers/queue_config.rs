@@ -85,8 +85,8 @@ pub(super) fn decode(
         priority,
         group,
         block_on_fault: set(BLOCK_ON_FAULT),
-        // A page request needs both services.
-        page_requests: !set(ATS_DISABLE) && !set(PRS_DISABLE),
+        ats: !set(ATS_DISABLE),
+        page_requests: !set(PRS_DISABLE),
         max_transfer_size,
         max_batch_size,
         op_config,

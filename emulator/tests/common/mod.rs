@@ -164,6 +164,29 @@ pub fn cache_flush(addr: u64, len: u32) -> Descriptor {
     Descriptor { dst_addr: addr, xfer_size: len, ..desc(opcode::CFLUSH, 0) }
 }
 
+/// Old contents, new contents, their length, and where a delta record of at most so many bytes goes.
+pub fn create_delta(old: u64, new: u64, len: u32, record: u64, most: u32) -> Descriptor {
+    let op_specific = [record, u64::from(most), 0];
+    Descriptor { src_addr: old, dst_addr: new, xfer_size: len, op_specific, ..desc(opcode::CR_DELTA, 0) }
+}
+
+pub fn apply_delta(record: u64, record_len: u32, dst: u64, len: u32) -> Descriptor {
+    let op_specific = [u64::from(record_len), 0, 0];
+    Descriptor { src_addr: record, dst_addr: dst, xfer_size: len, op_specific, ..desc(opcode::AP_DELTA, 0) }
+}
+
+pub fn translation_fetch(addr: u64, len: u32) -> Descriptor {
+    Descriptor { src_addr: addr, xfer_size: len, ..desc(opcode::TRANSL_FETCH, 0) }
+}
+
+/// A data-integrity operation; the destination does not count for a check.
+pub fn dif(code: u8, src: u64, dst: u64, len: u32, dif_flags: u8) -> Descriptor {
+    let dst_addr = if code == opcode::DIF_CHECK { 0 } else { dst };
+    let mut d = Descriptor { src_addr: src, dst_addr, xfer_size: len, ..desc(code, 0) };
+    d.set_op_u8(42, dif_flags);
+    d
+}
+
 /// Waits for something that other threads bring about.
 pub fn wait(done: impl Fn() -> bool) {
     let start = Instant::now();
