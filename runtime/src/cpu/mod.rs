@@ -5,17 +5,37 @@
 //!
 //! The functions work on raw pointers, because the buffers of an operation in flight are known by address only. Each
 //! says what it asks of its pointers; none of them cares about alignment, and where a length is 0 the pointers are not
-//! looked at.
+//! looked at. Options go by the codes and flag bits of the descriptor, which have names in [`idxd_sys`].
+//!
+//! Two operations of the device have no function here. A drain has nothing to wait for, since each function is done when
+//! it returns. Operations between address spaces have no counterpart, as a process reaches one only.
 
 mod compare;
 mod copy;
 mod crc;
+mod delta;
+mod dif;
+mod fetch;
 mod fill;
+mod flush;
+mod gather;
+#[cfg(test)]
+mod guard;
+mod numeric;
+mod reduce;
 
 pub use compare::{compare, compare_pattern};
 pub use copy::{copy, dualcast};
 pub use crc::{CrcParams, CrcWidth, copy_crc, copy_crc32c, crc, crc_at, crc32c, crc32c_at};
+pub use delta::{Delta, DeltaError, apply_delta, create_delta};
+pub use dif::{
+    DifDestination, DifError, DifSource, DifTags, dif_check, dif_insert, dif_strip, dif_update, dix_generate,
+};
+pub use fetch::fetch;
 pub use fill::{fill, fill_wide, rotate_pattern, rotate_wide_pattern};
+pub use flush::{flush, write_back};
+pub use gather::{ScatterList, gather_copy, scatter_copy, scatter_fill};
+pub use reduce::{Conversion, Reduction, convert, gather_reduce, reduce, reduce_dualcast};
 
 /// Bytes per step of the operations that pass over their data twice: small enough for the first-level cache, large
 /// enough that the cost per step vanishes.
