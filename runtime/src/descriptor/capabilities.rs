@@ -1,9 +1,11 @@
 //! What one work queue of one device can do.
 //!
-//! Three sources meet here: the device's registers (version, GENCAP, OPCAP: specification section 9.2), the limits of
-//! the work queue, which may be lower, and what the queue's owner switched on. Nothing is assumed from the version:
-//! production parts hide operations that their generation defines.
+//! Three sources meet here: the device's registers (version, GENCAP, OPCAP, DSACAP0 to DSACAP2: specification section
+//! 9.2), the limits of the work queue, which may be lower, and what the queue's owner switched on. Nothing is assumed
+//! from the version: production parts hide operations that their generation defines. What nobody shows is off until it
+//! is switched on here.
 
+use idxd_sys::compute::dsacap0;
 use idxd_sys::{flag, gencap, opcode};
 
 /// What one work queue offers. Cheap to copy; the checks of the builders read it once per descriptor.
@@ -24,14 +26,30 @@ pub struct Capabilities {
     version: u16,
     gen_cap: u64,
     op_cap: [u64; 4],
+    dsa_caps: [u64; 3],
+    inter_domain: InterDomainCapabilities,
     max_transfer_size: u32,
     max_batch_size: u32,
+    max_sgl_size: u32,
     wq_block_on_fault: bool,
     user_interrupts: bool,
     /// Flags that this queue can accept at all; the op-specific bits 23:16 are judged per operation.
     flag_mask: u32,
     /// Bit n is set if cache control value n (CC3 CC2 CC1) may be used.
     cache_controls: u8,
+}
+
+/// What IDCAP says about inter-domain operations (specification section 9.2.18). Linux does not show it, so that
+/// everything in it is off, or not known, until somebody knows better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterDomainCapabilities {
+    /// The size of the permissions table, where handles are the numbers of its entries; `None` if it is not known, or
+    /// if handles are given out by a command. Then no handle is refused here.
+    pub handles: Option<u32>,
+    /// A window may be in offset mode (bit 24).
+    pub offset_mode: bool,
+    /// An update window need not drain (bit 25).
+    pub suppress_drain: bool,
 }
 
 macro_rules! gen_cap_queries {
@@ -88,15 +106,19 @@ impl Capabilities {
     ///
     /// `version` is the VERSION register (0x100, 0x200, 0x300), `gen_cap` and `op_cap` are GENCAP and OPCAP, in sysfs
     /// `gen_cap` and `op_cap`. The transfer and batch limits are those of GENCAP (bits 20:16 and 24:21). Block on fault
-    /// and user interrupts are off until they are switched on here.
+    /// and user interrupts are off until they are switched on here, and typed and list operations have nothing to work
+    /// with until [`with_dsa_caps`](Self::with_dsa_caps).
     pub const fn new(version: u16, gen_cap: u64, op_cap: [u64; 4]) -> Self {
         // The size field of a descriptor has 32 bits, so a limit beyond that means nothing.
         Self {
             version,
             gen_cap,
             op_cap,
+            dsa_caps: [0; 3],
+            inter_domain: InterDomainCapabilities { handles: None, offset_mode: false, suppress_drain: false },
             max_transfer_size: gencap::max_transfer_size(gen_cap) as u32,
             max_batch_size: gencap::max_batch_size(gen_cap),
+            max_sgl_size: 0,
             wq_block_on_fault: false,
             user_interrupts: false,
             flag_mask: 0,
@@ -105,25 +127,33 @@ impl Capabilities {
         .derive()
     }
 
-    /// A first-generation part (DSA 1.0) with every operation of that generation.
-    ///
-    /// GENCAP is that of a production Sapphire Rapids. Real queues may offer less; this is for tests and the emulator.
-    pub const fn sapphire_rapids() -> Self {
-        Self::new(0x100, 0x40_915f_0107, [0x1_003f_03ff, 0, 0, 0])
+    /// Takes over DSACAP0, DSACAP1 and DSACAP2 (DSA 3.0; sysfs `dsacaps`, which has them in the opposite order): data
+    /// types, conversions, compute types and flags, list formats, operations that may name IDPT handles. The limit of
+    /// a scatter-gather list becomes that of DSACAP0.
+    #[must_use]
+    pub const fn with_dsa_caps(mut self, registers: [u64; 3]) -> Self {
+        self.dsa_caps = registers;
+        let has_lists = registers[0] & dsacap0::SGL_FORMATS != 0;
+        self.max_sgl_size = if has_lists { dsacap0::max_sgl_size(registers[0]) } else { 0 };
+        self
     }
 
-    /// A second-generation part (DSA 2.0) with every optional feature that the user operations can use.
+    /// Lowers the maximum number of entries of a scatter-gather list. A value above the present one changes nothing.
     ///
-    /// For tests and the emulator: no part is known to offer exactly this.
-    pub const fn granite_rapids() -> Self {
-        const ADDED: u64 = gencap::TRANSLATION_FETCH_STRIDE
-            | gencap::DRAIN_READBACK
-            | gencap::FILL_16
-            | gencap::CRC_64
-            | gencap::FAULT_INFO
-            | gencap::BATCH_CONTINUATION;
-        const OPS: u64 = 0x1_003f_03ff | 1 << opcode::TRANSL_FETCH | 1 << opcode::DIX_GEN;
-        Self::new(0x200, 0x40_915f_0107 | ADDED, [OPS, 0, 0, 0])
+    /// The limit is one of the queue, but no kernel shows it; Linux configures every queue with that of DSACAP0.
+    #[must_use]
+    pub const fn with_max_sgl_size(mut self, entries: u32) -> Self {
+        if entries < self.max_sgl_size {
+            self.max_sgl_size = entries;
+        }
+        self
+    }
+
+    /// Says what the device can do beyond GENCAP bit 6 in inter-domain operations.
+    #[must_use]
+    pub const fn with_inter_domain_capabilities(mut self, capabilities: InterDomainCapabilities) -> Self {
+        self.inter_domain = capabilities;
+        self
     }
 
     /// Leaves only the operations that are also set in `op_config`, the queue's own mask (DSA 2.0, sysfs `op_config`).
@@ -184,6 +214,36 @@ impl Capabilities {
         self.op_cap
     }
 
+    /// The registers DSACAP0, DSACAP1 and DSACAP2, see [`idxd_sys::compute`]; 0 where they do not exist.
+    #[inline]
+    pub const fn dsa_caps(&self) -> [u64; 3] {
+        self.dsa_caps
+    }
+
+    /// What is known of IDCAP.
+    #[inline]
+    pub const fn inter_domain_capabilities(&self) -> InterDomainCapabilities {
+        self.inter_domain
+    }
+
+    /// Whether this conversion, reduce, gather or scatter operation may reach memory through IDPT handles (GENCAP bit 6
+    /// and DSACAP0). The operations that are inter-domain by nature are not meant: they are in
+    /// [`op_cap`](Self::op_cap), or not.
+    #[inline]
+    pub const fn may_name_handles(&self, opcode: u8) -> bool {
+        let bit = match opcode {
+            opcode::TYPE_CONV => dsacap0::INTER_DOMAIN_TYPE_CONV,
+            opcode::REDUCE => dsacap0::INTER_DOMAIN_REDUCE,
+            opcode::REDUCE_DUALCAST => dsacap0::INTER_DOMAIN_REDUCE_DUALCAST,
+            opcode::GATHER_COPY => dsacap0::INTER_DOMAIN_GATHER_COPY,
+            opcode::SCATTER_COPY => dsacap0::INTER_DOMAIN_SCATTER_COPY,
+            opcode::SCATTER_FILL => dsacap0::INTER_DOMAIN_SCATTER_FILL,
+            _ => 0,
+        };
+        // The field means nothing without the capability.
+        self.inter_domain() && self.dsa_caps[0] & bit != 0
+    }
+
     /// Whether the queue executes this opcode.
     #[inline]
     pub const fn supports(&self, opcode: u8) -> bool {
@@ -206,6 +266,18 @@ impl Capabilities {
     #[inline]
     pub const fn min_batch_size(&self) -> u32 {
         if self.batch_of_one() { 1 } else { 2 }
+    }
+
+    /// The largest number of entries of a scatter-gather list; 0 where there are no lists.
+    #[inline]
+    pub const fn max_sgl_size(&self) -> u32 {
+        self.max_sgl_size
+    }
+
+    /// The largest block of a gather-reduce, in bytes, input and output alike.
+    #[inline]
+    pub const fn max_gather_reduce_block(&self) -> u32 {
+        dsacap0::max_gather_reduce_block(self.dsa_caps[0])
     }
 
     /// Whether a descriptor on this queue may set block on fault: the device can, and the queue allows it.

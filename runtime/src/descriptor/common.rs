@@ -113,6 +113,41 @@ impl Common {
     }
 }
 
+/// An enumeration whose values are the codes of a descriptor field that is a closed set.
+macro_rules! closed_set {
+    ($(#[$meta:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $code:expr;)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum $type {
+            $($(#[$doc])* $variant = $code),*
+        }
+
+        impl $type {
+            /// Every one of them, in ascending order of the codes.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The code in a descriptor.
+            #[inline]
+            pub const fn code(self) -> u8 {
+                self as u8
+            }
+
+            /// The one with this code; `None` for a code that is reserved.
+            pub const fn from_code(code: u8) -> Option<Self> {
+                let mut at = 0;
+                while at < Self::ALL.len() {
+                    if Self::ALL[at] as u8 == code {
+                        return Some(Self::ALL[at]);
+                    }
+                    at += 1;
+                }
+                None
+            }
+        }
+    };
+}
+
 /// Setters about the completion record: every operation.
 macro_rules! record_setters {
     () => {
@@ -182,6 +217,23 @@ macro_rules! traffic_class_setters {
             #[inline]
             pub const fn $name(mut self, class: $crate::descriptor::TrafficClass) -> Self {
                 self.common.set_traffic_class(idxd_sys::flag::$bit, class);
+                self
+            }
+        )*
+    };
+}
+
+/// One setter per address that can be reached through an IDPT handle. The builder has the handles of bytes 60 and 62 in
+/// an array.
+macro_rules! handle_setters {
+    ($($name:ident = $bit:ident, $at:literal, $what:literal;)*) => {
+        $(
+            #[doc = concat!("Has ", $what, " reached through an entry of the permissions table, in the address space and the")]
+            /// window that the entry names, instead of the own address space (specification section 3.14).
+            #[inline]
+            pub const fn $name(mut self, handle: $crate::descriptor::IdptHandle) -> Self {
+                self.common.set(idxd_sys::flag::$bit, true);
+                self.handles[$at] = handle.get();
                 self
             }
         )*

@@ -6,6 +6,7 @@ use idxd_sys::{CompletionRecord, opcode, status};
 
 use super::error::Op;
 use super::flags::{Flags, Names};
+use super::results::Results;
 use super::status::Status;
 
 /// What a completion record says about an operation.
@@ -20,10 +21,12 @@ pub struct Completion {
     pub status: Status,
     /// The page fault, if the status reports one.
     pub fault: Option<Fault>,
-    /// The result byte as written: outcome of a compare, direction of a partial move, failures in a batch.
+    /// The result byte as written: outcome of a compare or create delta, direction of a partial move, failures in a
+    /// batch, what is wrong with a tuple, numeric exceptions.
     pub result: u8,
-    /// Bytes completed, members processed (batch), or place of the first difference (compare). 0 after full success of
-    /// other operations, and undefined after errors that are no faults.
+    /// Bytes completed (of the source, or of the delta record that is applied), members processed (batch), or place of
+    /// the first difference (compare). 0 after full success of other operations, and undefined after errors that are no
+    /// faults, but for those of the data-integrity operations and of apply delta, and undefined in a translation fetch.
     pub bytes_completed: u32,
     /// Bytes 16 to 31, as written.
     pub op_specific: [u64; 2],
@@ -62,6 +65,8 @@ pub enum Operand {
     List,
     /// The scatter-gather list.
     ScatterGatherList,
+    /// The delta record that is written or applied.
+    DeltaRecord,
 }
 
 /// Where two regions differ.
@@ -114,7 +119,11 @@ impl Completion {
     /// Whether the two sides of a finished compare are the same; `None` if this is not a finished compare.
     pub const fn is_equal(&self) -> Option<bool> {
         match self.opcode {
-            opcode::COMPARE | opcode::COMPVAL if self.is_success() => Some(self.result == 0),
+            opcode::COMPARE | opcode::COMPVAL | opcode::INTER_DOMAIN_COMPARE | opcode::INTER_DOMAIN_COMPVAL
+                if self.is_success() =>
+            {
+                Some(self.result == 0)
+            }
             _ => None,
         }
     }
@@ -122,7 +131,10 @@ impl Completion {
     /// Where a finished compare found a difference; `None` if there was none, or this is not a finished compare.
     pub const fn first_difference(&self) -> Option<Difference> {
         match self.is_equal() {
-            Some(false) => Some(Difference { offset: self.bytes_completed, is_exact: self.opcode == opcode::COMPARE }),
+            Some(false) => Some(Difference {
+                offset: self.bytes_completed,
+                is_exact: matches!(self.opcode, opcode::COMPARE | opcode::INTER_DOMAIN_COMPARE),
+            }),
             _ => None,
         }
     }
@@ -178,6 +190,7 @@ impl fmt::Display for Completion {
         if let Some(crc) = self.crc() {
             write!(f, ", crc {crc:#010x}")?;
         }
+        Results(self).fmt(f)?;
         if let Some(flags) = self.invalid_flags() {
             write!(f, ", flags: {}", Names { opcode: self.opcode, bits: flags.bits() })?;
         }
@@ -208,6 +221,7 @@ impl Operand {
     const fn from_code(code: u8, opcode: u8) -> Option<Self> {
         match (code, opcode) {
             (1, opcode::BATCH) => Some(Self::List),
+            (1, opcode::AP_DELTA) | (3, opcode::CR_DELTA) => Some(Self::DeltaRecord),
             (1, _) => Some(Self::Source),
             (2, opcode::CRCGEN | opcode::COPY_CRC) => Some(Self::Seed),
             (2, _) => Some(Self::SecondSource),
@@ -231,6 +245,7 @@ impl fmt::Display for Operand {
             Self::Record => "completion record",
             Self::List => "descriptor list",
             Self::ScatterGatherList => "scatter-gather list",
+            Self::DeltaRecord => "delta record",
         })
     }
 }
@@ -278,6 +293,10 @@ mod tests {
         assert_eq!(operand(opcode::MEMMOVE, 5), Some(Operand::Record));
         assert_eq!(operand(opcode::GATHER_COPY, 6), Some(Operand::ScatterGatherList));
         assert_eq!(operand(opcode::MEMMOVE, 7), None);
+        assert_eq!(operand(opcode::AP_DELTA, 1), Some(Operand::DeltaRecord));
+        assert_eq!(operand(opcode::AP_DELTA, 3), Some(Operand::Destination));
+        assert_eq!(operand(opcode::CR_DELTA, 1), Some(Operand::Source));
+        assert_eq!(operand(opcode::CR_DELTA, 3), Some(Operand::DeltaRecord));
     }
 
     #[test]
@@ -286,6 +305,10 @@ mod tests {
         let exact = Completion::decode(opcode::COMPARE, &record(1, 1));
         assert_eq!(exact.first_difference(), Some(Difference { offset: 7, is_exact: true }));
         let bound = Completion::decode(opcode::COMPVAL, &record(2, 1));
+        assert_eq!(bound.first_difference(), Some(Difference { offset: 7, is_exact: false }));
+        let exact = Completion::decode(opcode::INTER_DOMAIN_COMPARE, &record(1, 1));
+        assert_eq!(exact.first_difference(), Some(Difference { offset: 7, is_exact: true }));
+        let bound = Completion::decode(opcode::INTER_DOMAIN_COMPVAL, &record(2, 1));
         assert_eq!(bound.first_difference(), Some(Difference { offset: 7, is_exact: false }));
         assert_eq!(Completion::decode(opcode::COMPARE, &record(1, 0)).is_equal(), Some(true));
         assert_eq!(Completion::decode(opcode::COMPARE, &record(3, 0)).is_equal(), None);

@@ -104,11 +104,36 @@ const fn name(opcode: u8, bit: u32) -> Option<&'static str> {
                 (opcode::DRAIN, flag::DRAIN_READBACK_2) => Some("readback-2-valid"),
                 (opcode::DRAIN, flag::DRAIN_SUPPRESS_TC_A) => Some("suppress-readback-a"),
                 (opcode::DRAIN, flag::DRAIN_SUPPRESS_TC_B) => Some("suppress-readback-b"),
-                (opcode::FILL, flag::FILL_16) => Some("16-byte-pattern"),
+                (opcode::FILL | opcode::INTER_DOMAIN_FILL, flag::FILL_16) => Some("16-byte-pattern"),
                 (opcode::CRCGEN | opcode::COPY_CRC, flag::CRC_READ_SEED) => Some("read-seed"),
                 (opcode::CRCGEN | opcode::COPY_CRC, flag::CRC_BYPASS_INVERT) => Some("bypass-inversion"),
                 (opcode::CRCGEN | opcode::COPY_CRC, flag::CRC_BYPASS_REFLECT) => Some("bypass-reflection"),
                 (opcode::CRCGEN | opcode::COPY_CRC, flag::CRC_64) => Some("crc-64"),
+                (opcode::TRANSL_FETCH, flag::FETCH_STRIDE) => Some("stride-valid"),
+                (opcode::REDUCE | opcode::REDUCE_DUALCAST, flag::INTER_DOMAIN_SELECTOR) => {
+                    Some("inter-domain-selector")
+                }
+                (opcode::REDUCE_DUALCAST, flag::REDUCE_DEST2_TC) => Some("destination-2-traffic-class"),
+                (opcode::UPDATE_WINDOW, flag::SUPPRESS_DRAIN) => Some("suppress-drain"),
+                (
+                    opcode::TYPE_CONV
+                    | opcode::GATHER_COPY
+                    | opcode::SCATTER_COPY
+                    | opcode::INTER_DOMAIN_COPY
+                    | opcode::INTER_DOMAIN_COMPARE
+                    | opcode::INTER_DOMAIN_COMPVAL,
+                    flag::ALTERNATE_SOURCE,
+                ) => Some("alternate-source"),
+                (opcode::INTER_DOMAIN_COMPARE, flag::ALTERNATE_DESTINATION) => Some("alternate-source-2"),
+                (
+                    opcode::TYPE_CONV
+                    | opcode::GATHER_COPY
+                    | opcode::SCATTER_COPY
+                    | opcode::SCATTER_FILL
+                    | opcode::INTER_DOMAIN_COPY
+                    | opcode::INTER_DOMAIN_FILL,
+                    flag::ALTERNATE_DESTINATION,
+                ) => Some("alternate-destination"),
                 _ => None,
             };
         }

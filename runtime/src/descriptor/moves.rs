@@ -134,14 +134,9 @@ pub(super) fn check_dualcast(d: &Descriptor, caps: &Capabilities, position: Posi
     rules::range(Operand::Destination, first, size)?;
     rules::range(Operand::SecondDestination, second, size)?;
     if (first ^ second) & 0xfff != 0 {
-        return Err(dualcast_alignment(first, second));
+        return Err(rules::dualcast_alignment(first, second));
     }
     rules::disjoint(opcode::DUALCAST, source, first, d.xfer_size)?;
     rules::disjoint(opcode::DUALCAST, source, second, d.xfer_size)?;
     rules::disjoint(opcode::DUALCAST, first, second, d.xfer_size)
-}
-
-#[cold]
-fn dualcast_alignment(first: u64, second: u64) -> DescriptorError {
-    DescriptorError::DualcastAlignment { first, second }
 }

@@ -1,4 +1,4 @@
-//! Rules that operations share: header, reserved bytes, sizes, ranges, overlaps.
+//! Rules that operations share: header, reserved bytes, sizes, ranges, overlaps, handles.
 //!
 //! Each check is a compare and a branch; what makes up an error is out of line, so that a builder with constant opcode
 //! and constant zero fields comes down to a few dozen instructions.
@@ -147,9 +147,67 @@ pub(super) fn range(operand: Operand, address: u64, size: u64) -> Result<(), Des
 #[inline]
 pub(super) fn disjoint(opcode: u8, first: u64, second: u64, size: u32) -> Result<(), DescriptorError> {
     if first.abs_diff(second) < u64::from(size) {
-        return Err(overlap(opcode, first, second, size));
+        return Err(overlap(opcode, (first, u64::from(size)), (second, u64::from(size))));
     }
     Ok(())
+}
+
+/// A region of memory: where it starts, and its size in bytes, which is not zero. It does not wrap around.
+pub(super) type Region = (u64, u64);
+
+/// Whether two regions share a byte.
+#[inline]
+pub(super) const fn overlaps(first: Region, second: Region) -> bool {
+    if first.0 <= second.0 { second.0 - first.0 < first.1 } else { first.0 - second.0 < second.1 }
+}
+
+/// Two regions must not share a byte.
+#[inline]
+pub(super) fn apart(opcode: u8, first: Region, second: Region) -> Result<(), DescriptorError> {
+    if overlaps(first, second) {
+        return Err(overlap(opcode, first, second));
+    }
+    Ok(())
+}
+
+/// Source and destination of a typed operation share no byte, or are the same region with elements of the same type.
+#[inline]
+pub(super) fn apart_or_same(
+    opcode: u8,
+    is_same_type: bool,
+    source: Region,
+    destination: Region,
+) -> Result<(), DescriptorError> {
+    if is_same_type && source.0 == destination.0 {
+        return Ok(());
+    }
+    apart(opcode, source, destination)
+}
+
+/// Two handles in their place in the word at byte 56.
+#[inline]
+pub(super) const fn handle_fields(handles: [u16; 2]) -> u64 {
+    (handles[0] as u64) << 32 | (handles[1] as u64) << 48
+}
+
+/// The handle of an entry of the permissions table, in the two bytes at `offset`: below the size of the table where
+/// that is known, and 0 if it is not used (specification sections 5.4 and 5.5).
+#[inline]
+pub(super) fn handle(
+    header: Header,
+    d: &Descriptor,
+    caps: &Capabilities,
+    is_used: bool,
+    offset: u8,
+) -> Result<(), DescriptorError> {
+    let handle = d.op_u16(offset as usize);
+    if !is_used {
+        return header.reserved(u64::from(handle), u64::MAX, offset);
+    }
+    match caps.inter_domain_capabilities().handles {
+        Some(handles) if u32::from(handle) >= handles => Err(bad_handle(header.opcode, handle, handles)),
+        _ => Ok(()),
+    }
 }
 
 /// An address must be a multiple of `alignment`, a power of two.
@@ -203,7 +261,7 @@ fn reserved(opcode: u8, bits: u64, offset: u8) -> DescriptorError {
 }
 
 #[cold]
-fn bad_size(size: u64, max: u64) -> DescriptorError {
+pub(super) fn bad_size(size: u64, max: u64) -> DescriptorError {
     if size == 0 { DescriptorError::SizeZero { max } } else { DescriptorError::SizeTooLarge { size, max } }
 }
 
@@ -213,8 +271,18 @@ fn wraps(operand: Operand, address: u64, size: u64) -> DescriptorError {
 }
 
 #[cold]
-fn overlap(opcode: u8, first: u64, second: u64, size: u32) -> DescriptorError {
-    DescriptorError::Overlap { opcode, first, second, size }
+fn overlap(opcode: u8, first: Region, second: Region) -> DescriptorError {
+    DescriptorError::Overlap { opcode, first: first.0, first_size: first.1, second: second.0, second_size: second.1 }
+}
+
+#[cold]
+pub(super) fn dualcast_alignment(first: u64, second: u64) -> DescriptorError {
+    DescriptorError::DualcastAlignment { first, second }
+}
+
+#[cold]
+fn bad_handle(opcode: u8, handle: u16, handles: u32) -> DescriptorError {
+    DescriptorError::HandleOutOfRange { opcode, handle, handles }
 }
 
 #[cold]

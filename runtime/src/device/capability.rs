@@ -5,6 +5,10 @@
 //! through `write(2)` on devices that it does not trust with unchecked descriptors (those of the first generation; some
 //! kernels: all), and hides BATCH in `op_cap`. The device still executes batches that come through the portal.
 //! `op_config`, which may show BATCH nevertheless, is then the only evidence that it does.
+//!
+//! Translation fetch is nothing without address translation services, so that a queue with `ats_disable` does not have it
+//! (specification section 5.4). What DSACAP0 to DSACAP2 say comes from `dsacaps`. The limit of scatter-gather lists is one
+//! of the queue, but no kernel shows it: the driver gives every queue that of DSACAP0. IDCAP is not shown at all.
 
 #![forbid(unsafe_code)]
 
@@ -47,11 +51,14 @@ impl WorkQueue {
         }
     }
 
-    /// The operations that this queue of this device executes; BATCH only where it is certain. `None` if the device's
-    /// `op_cap` is not known.
+    /// The operations that this queue of this device executes; BATCH only where it is certain, translation fetch only
+    /// where the queue translates addresses. `None` if the device's `op_cap` is not known.
     pub fn operations(&self, device: &Device, via: Via) -> Option<OpcodeSet> {
         let op_cap = device.op_cap?;
-        let both = self.op_config.map_or(op_cap, |op_config| op_cap & op_config);
+        let mut both = self.op_config.map_or(op_cap, |op_config| op_cap & op_config);
+        if self.ats_disable == Some(true) {
+            both = both.without(opcode::TRANSL_FETCH);
+        }
         Some(match self.batch(device, via) {
             Support::Yes => both.with(opcode::BATCH),
             Support::No | Support::Unknown => both.without(opcode::BATCH),
@@ -77,7 +84,8 @@ impl WorkQueue {
     /// As [`WorkQueue::capabilities`], with other operations than those that the driver admits to: for BATCH, once a
     /// try through the portal has shown that the device executes it.
     pub fn capabilities_for(&self, device: &Device, operations: OpcodeSet) -> Option<Capabilities> {
-        let mut capabilities = Capabilities::new(device.version?, device.gen_cap?, operations.words());
+        let mut capabilities = Capabilities::new(device.version?, device.gen_cap?, operations.words())
+            .with_dsa_caps(device.dsa_caps.unwrap_or([0; 3]));
         for bytes in [device.max_transfer_size, self.max_transfer_size].into_iter().flatten() {
             capabilities = capabilities.with_max_transfer_size(bytes);
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use dsa::descriptor::Capabilities;
+use dsa::descriptor::{Capabilities, InterDomainCapabilities};
 use dsa::device::{
     Absence, CommandStatus, DeviceState, NodeAccess, OpcodeSet, Problem, ProblemKind, QueueMode, QueueState, QueueType,
     Roots, Support, Topology, Via,
@@ -232,6 +232,53 @@ fn a_third_generation_device_lists_its_capabilities() {
     let caps = "0000000000000003,0000000000000002,8000000000000001";
     tree.device("dsa0", "0000:6a:01.0", &[("version", "0x300"), ("dsacaps", caps)]);
     assert_eq!(tree.read().devices[0].dsa_caps, Some([0x8000_0000_0000_0001, 2, 3]));
+}
+
+#[test]
+fn typed_operations_and_lists_follow_the_dsacaps() {
+    let tree = Tree::new();
+    let expected = Capabilities::diamond_rapids();
+    let [zero, one, two] = expected.dsa_caps();
+    let dsacaps = format!("{two:016x},{one:016x},{zero:016x}");
+    let word = expected.op_cap()[0];
+    let ops = format!("{}{:08x},{:08x}", "00000000,".repeat(6), word >> 32, word & 0xffff_ffff);
+    let gen_cap = format!("{:#x}", expected.gen_cap());
+    let changes = [("version", "0x300"), ("gen_cap", &gen_cap), ("op_cap", &ops), ("dsacaps", &dsacaps)];
+    tree.device("dsa0", "0000:6a:01.0", &changes);
+    tree.queue("dsa0", "wq0.0", &[("max_batch_size", "1024"), ("max_transfer_size", "2147483648")]);
+    let topology = tree.read();
+    assert_eq!(topology.problems, []);
+    let (device, queue) = topology.work_queues().next().unwrap();
+    let capabilities = queue.capabilities(device, Via::Write).unwrap();
+    assert_eq!(capabilities, expected.with_block_on_fault(true));
+    assert_eq!((capabilities.max_sgl_size(), capabilities.max_gather_reduce_block()), (512, 4096));
+    assert!(capabilities.may_name_handles(opcode::REDUCE));
+    // What no kernel shows.
+    assert_eq!(capabilities.inter_domain_capabilities(), InterDomainCapabilities::default());
+
+    // Without the attribute there is nothing to work with, whatever op_cap shows.
+    tree.set("dsa0", &[("dsacaps", "-")]);
+    let topology = tree.read();
+    let (device, queue) = topology.work_queues().next().unwrap();
+    let capabilities = queue.capabilities(device, Via::Write).unwrap();
+    assert!(capabilities.supports(opcode::REDUCE));
+    assert_eq!((capabilities.dsa_caps(), capabilities.max_sgl_size()), ([0; 3], 0));
+}
+
+#[test]
+fn a_queue_that_does_not_translate_fetches_no_translations() {
+    let tree = Tree::new();
+    tree.device("dsa0", "0000:6a:01.0", &[("op_cap", &SPR_OPS.replace("03ff", "07ff"))]);
+    for (disabled, expected) in [("0", true), ("1", false), ("-", true)] {
+        tree.queue("dsa0", "wq0.0", &[("ats_disable", "0")]);
+        tree.set("wq0.0", &[("ats_disable", disabled)]);
+        let topology = tree.read();
+        let (device, queue) = topology.work_queues().next().unwrap();
+        for via in [Via::Portal, Via::Write] {
+            assert_eq!(queue.operations(device, via).unwrap().contains(opcode::TRANSL_FETCH), expected, "{disabled}");
+            assert_eq!(queue.capabilities(device, via).unwrap().supports(opcode::TRANSL_FETCH), expected);
+        }
+    }
 }
 
 #[test]

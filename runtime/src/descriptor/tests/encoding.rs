@@ -12,13 +12,13 @@ fn layout(fields: &[(usize, usize, u64)]) -> [u8; 64] {
     bytes
 }
 
-const RECORD: u64 = 0x1122_3344_5566_7780;
-const SRC: u64 = 0x7f00_1234_5678_9abc;
-const DST: u64 = 0x7e00_fedc_ba98_7654;
-const LEN: u64 = 0x0002_0304;
+pub(super) const RECORD: u64 = 0x1122_3344_5566_7780;
+pub(super) const SRC: u64 = 0x7f00_1234_5678_9abc;
+pub(super) const DST: u64 = 0x7e00_fedc_ba98_7654;
+pub(super) const LEN: u64 = 0x0002_0304;
 
 #[track_caller]
-fn assert_layout(built: Result<idxd_sys::Descriptor, DescriptorError>, fields: &[(usize, usize, u64)]) {
+pub(super) fn assert_layout(built: Result<idxd_sys::Descriptor, DescriptorError>, fields: &[(usize, usize, u64)]) {
     assert_eq!(bytes_of(&built.expect("the builder accepts this")), layout(fields));
 }
 

@@ -1,25 +1,48 @@
 //! Tests of the descriptor module as a whole: encodings, rules, resumption.
 
 mod encoding;
+mod encoding_data;
+mod encoding_typed;
+mod laws;
+mod laws_data;
+mod laws_domains;
+mod laws_typed;
 mod limits;
+mod limits_data;
+mod limits_lists;
+mod limits_typed;
+mod machine;
 mod properties;
+mod resume_data;
+mod resume_domains;
+mod resume_hostile;
+mod resume_integrity;
+mod resume_lists;
+mod resume_typed;
 mod resumption;
 mod rules;
+mod seeds;
 
 use idxd_sys::Descriptor;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::Capabilities;
+use super::{Capabilities, InterDomainCapabilities};
 
 /// First generation, everything switched on.
 fn first_generation() -> Capabilities {
     Capabilities::sapphire_rapids().with_block_on_fault(true)
 }
 
-/// Every optional feature that any operation can use, and then some.
+/// Every optional feature that any operation can use, and every opcode.
 fn everything() -> Capabilities {
-    let spr = Capabilities::granite_rapids();
-    Capabilities::new(0x300, spr.gen_cap() | 1 << 5 | 1 << 52, [u64::MAX; 4])
+    let richest = Capabilities::diamond_rapids();
+    Capabilities::new(0x300, richest.gen_cap(), [u64::MAX; 4])
+        .with_dsa_caps(richest.dsa_caps())
+        .with_inter_domain_capabilities(InterDomainCapabilities {
+            handles: None,
+            offset_mode: true,
+            suppress_drain: true,
+        })
         .with_block_on_fault(true)
         .with_user_interrupts(true)
 }

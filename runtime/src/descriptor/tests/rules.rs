@@ -1,141 +1,11 @@
-//! One test per rule. The law is a literal table of flags and must-zero bytes per operation; every single flag bit and
-//! every single bit of every reserved byte is tried.
+//! One test per rule. The law is a literal table of flags and must-zero bytes per operation, in `laws`; every single flag
+//! bit and every single bit of every reserved byte is tried.
 
 use idxd_sys::{Descriptor, status};
 
 use super::super::*;
+use super::laws::{RECORD, laws};
 use super::{bytes_of, everything, first_generation, from_bytes, nothing};
-
-const RECORD: u64 = 0x40;
-
-/// One row of the law: a valid descriptor, the flags that may be added or taken away alone, and the reserved bytes.
-struct Law {
-    valid: Descriptor,
-    /// Flags that a queue with every feature accepts on their own.
-    optional: u32,
-    /// Flags that give a field its meaning: changed alone, they leave a field that is not zero but reserved.
-    field_flags: u32,
-    must_be_zero: &'static [(usize, usize)],
-    in_batch: bool,
-}
-
-// Flags that may be set or not on any operation: interrupt and traffic class of the record.
-const ANY: u32 = 1 << 4 | 1 << 12;
-const BOF: u32 = 1 << 1;
-const CHECK: u32 = 1 << 7;
-const CACHE: u32 = 1 << 5 | 1 << 8 | 1 << 14;
-const TC1: u32 = 1 << 9;
-const TC2: u32 = 1 << 10;
-const TC3: u32 = 1 << 11;
-const ORDER: u32 = 1 << 13;
-const RCR: u32 = 1 << 3;
-
-#[expect(clippy::too_many_lines, reason = "a table")]
-fn laws() -> Vec<Law> {
-    let caps = everything();
-    let row = |valid: Result<Descriptor, DescriptorError>, optional, field_flags, must_be_zero, in_batch| Law {
-        valid: valid.unwrap(),
-        optional: optional | ANY,
-        field_flags,
-        must_be_zero,
-        in_batch,
-    };
-    vec![
-        row(Nop::new().record(RECORD).build(&caps), RCR, 0, &[(16, 35), (36, 37), (38, 63)], true),
-        row(
-            Batch::new(0x40, 3).record(RECORD).build(&caps),
-            RCR | TC1 | 1 << 16,
-            0,
-            &[(24, 31), (36, 37), (38, 63)],
-            false,
-        ),
-        row(Drain::new().record(RECORD).build(&caps), 0xf << 16, 0, &[(16, 31), (32, 35), (36, 37), (38, 63)], false),
-        row(
-            Drain::new().record(RECORD).readback(0x10).second_readback(0x20).build(&caps),
-            TC1 | TC2 | 3 << 18,
-            3 << 16,
-            &[(32, 35), (36, 37), (38, 63)],
-            false,
-        ),
-        row(
-            Move::new(0x1000, 0x2000, 5).record(RECORD).build(&caps),
-            RCR | BOF | CACHE | ORDER | TC1 | TC2,
-            0,
-            &[(36, 37), (38, 63)],
-            true,
-        ),
-        row(
-            Fill::new(0x2000, 5, 1).record(RECORD).build(&caps),
-            RCR | BOF | CACHE | ORDER | TC2 | 1 << 18,
-            0,
-            &[(36, 37), (38, 63)],
-            true,
-        ),
-        row(
-            Fill::with_wide_pattern(0x2000, 5, [1, 2]).record(RECORD).build(&caps),
-            RCR | BOF | CACHE | ORDER | TC2,
-            1 << 18,
-            &[(36, 37), (38, 39), (48, 63)],
-            true,
-        ),
-        row(
-            Compare::new(0x1000, 0x2000, 5).record(RECORD).build(&caps),
-            BOF | CHECK | TC1 | TC2,
-            0,
-            &[(36, 37), (38, 39), (41, 63)],
-            true,
-        ),
-        row(
-            ComparePattern::new(0x1000, 5, 9).record(RECORD).build(&caps),
-            BOF | CHECK | TC1,
-            0,
-            &[(36, 37), (38, 39), (41, 63)],
-            true,
-        ),
-        row(
-            Dualcast::new(0x1000, 0x2000, 0x3000, 5).record(RECORD).build(&caps),
-            RCR | BOF | CACHE | ORDER | TC1 | TC2 | TC3,
-            0,
-            &[(36, 37), (38, 39), (48, 63)],
-            true,
-        ),
-        row(
-            Crc::new(0x1000, 5).record(RECORD).build(&caps),
-            BOF | TC1 | 0xf << 16,
-            0,
-            &[(24, 31), (36, 37), (38, 39), (44, 63)],
-            true,
-        ),
-        row(
-            Crc::new(0x1000, 5).record(RECORD).seed_address(0x3008).build(&caps),
-            BOF | TC1 | TC3 | 0xe << 16,
-            1 << 16,
-            &[(24, 31), (36, 37), (38, 47), (56, 63)],
-            true,
-        ),
-        row(
-            Crc::new(0x1000, 5).record(RECORD).crc64(true).seed(1_u64 << 63).build(&caps),
-            BOF | TC1 | 0x6 << 16,
-            1 << 16 | 1 << 19,
-            &[(24, 31), (36, 37), (38, 39), (48, 63)],
-            true,
-        ),
-        row(
-            CopyCrc::new(0x1000, 0x2000, 5).record(RECORD).build(&caps),
-            BOF | CACHE | ORDER | TC1 | TC2 | 0xf << 16,
-            0,
-            &[(36, 37), (38, 39), (44, 63)],
-            true,
-        ),
-        row(
-            CacheFlush::new(0x2000, 5).record(RECORD).build(&caps),
-            RCR | BOF | ORDER | TC2 | 1 << 14,
-            0,
-            &[(16, 23), (36, 37), (38, 63)],
-            true,
-        ),
-    ]
-}
 
 fn flip(descriptor: &Descriptor, byte: usize, bit: usize) -> Descriptor {
     let mut bytes = bytes_of(descriptor);
@@ -159,7 +29,11 @@ fn each_flag_bit_of_each_operation() {
             if law.optional & flag != 0 {
                 assert_eq!(verdict, Ok(()), "opcode {op:#x} flag bit {bit}");
             } else {
-                let expected = if law.field_flags & flag == 0 { status::BAD_FLAGS } else { status::RESERVED_FIELD };
+                let expected = match law.value_flags {
+                    _ if law.field_flags & flag != 0 => status::RESERVED_FIELD,
+                    (flags, status) if flags & flag != 0 => status,
+                    _ => status::BAD_FLAGS,
+                };
                 let error = verdict.unwrap_err();
                 assert_eq!(error.status(), expected, "opcode {op:#x} flag bit {bit}: {error}");
             }
@@ -172,8 +46,9 @@ fn each_reserved_bit_of_each_operation() {
     let caps = everything();
     for law in laws() {
         let op = law.valid.opcode();
-        for byte in law.must_be_zero.iter().flat_map(|&(first, last)| first..=last) {
-            for bit in 0..8 {
+        let bytes = law.must_be_zero.iter().flat_map(|&(first, last)| first..=last).map(|byte| (byte, 0xff));
+        for (byte, mask) in bytes.chain(law.zero_bits.iter().copied()) {
+            for bit in (0..8).filter(|bit| mask >> bit & 1 == 1) {
                 let expected = DescriptorError::ReservedField { opcode: op, offset: byte as u8, value: 1 << bit };
                 let changed = flip(&law.valid, byte, bit);
                 assert_eq!(validate(&changed, &caps, Position::Queue), Err(expected));
@@ -248,7 +123,9 @@ fn positions() {
 
 #[test]
 fn opcodes_that_are_not_offered_or_not_known() {
-    let known = [0, 1, 2, 3, 4, 5, 6, 9, 0x10, 0x11, 0x20];
+    let known: Vec<u8> = [0..=0x0a, 0x10..=0x15, 0x17..=0x1e, 0x20..=0x21, 0x23..=0x26].into_iter().flatten().collect();
+    assert_eq!(known, idxd_sys::opcode::ALL);
+    assert!(known.iter().all(|&op| laws().iter().any(|law| law.valid.opcode() == op)), "each has a row");
     for law in laws() {
         let op = law.valid.opcode();
         assert!(known.contains(&op));
@@ -311,6 +188,20 @@ fn operations_with_a_result_need_a_record() {
     required(Crc::new(0x1000, 5).record(RECORD).request_record(false).build(&caps), 0x10);
     required(CopyCrc::new(0x1000, 0x2000, 5).build_member(&caps), 0x11);
     required(CopyCrc::new(0x1000, 0x2000, 5).record(RECORD).request_record(false).build(&caps), 0x11);
+    let caps = everything();
+    let delta = CreateDelta::new(0x1000, 0x2000, 8, 0x3000, 80);
+    required(delta.build(&caps), 0x07);
+    required(delta.record(RECORD).request_record(false).build(&caps), 0x07);
+    let check = DifCheck::new(0x1000, 520, DifBlock::Bytes512, DifSource::new(0, 0));
+    required(check.build(&caps), 0x12);
+    required(check.record(RECORD).request_record(false).build_member(&caps), 0x12);
+    let generate = DixGenerate::new(0x1000, 0x2000, 512, DifBlock::Bytes512, DifDestination::new(0, 0));
+    required(generate.build(&caps), 0x17);
+    required(generate.record(RECORD).request_record(false).build(&caps), 0x17);
+    let compare = InterDomainCompare::new(0x1000, 0x2000, 5).source_handle(IdptHandle::new(1));
+    required(compare.build(&caps), 0x25);
+    required(compare.record(RECORD).request_record(false).build(&caps), 0x25);
+    required(InterDomainComparePattern::new(0x1000, IdptHandle::new(1), 5, 0).build(&caps), 0x26);
 }
 
 #[test]
