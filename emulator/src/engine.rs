@@ -27,11 +27,11 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use crate::config::Config;
-use crate::exec::{self, BatchLog, Exec};
+use crate::exec::{self, BatchLog, Exec, Quick};
 use crate::memory::Requester;
 use crate::observe::EngineCounters;
 use crate::prng::Prng;
-use crate::queue::{Entry, WorkQueue};
+use crate::queue::{ClientState, Entry, WorkQueue};
 use crate::shared::Shared;
 
 /// Slot values that name no descriptor.
@@ -88,9 +88,10 @@ impl EngineSlot {
         Some(group)
     }
 
-    fn publish(&self, entry: &Entry, queue: &WorkQueue) {
-        self.requester.store(entry.client().requester.to_word(), Ordering::Release);
-        self.executing.store(entry.seq << 8 | queue.index as u64, Ordering::Release);
+    #[inline]
+    fn publish(&self, seq: u64, by: u32, queue: &WorkQueue) {
+        self.requester.store(by, Ordering::Release);
+        self.executing.store(seq << 8 | queue.index as u64, Ordering::Release);
     }
 }
 
@@ -148,17 +149,31 @@ impl Shared {
     }
 }
 
+/// For descriptors of queues whose configuration the engine has yet to read.
+static NO_QUICK: Quick = Quick::NONE;
+
 /// The private part of an engine.
 pub(crate) struct Engine {
     index: usize,
     group: usize,
     /// The epoch at which the assignment below was read.
     epoch: u64,
-    /// Queues of the group, each with its share of a turn.
-    queues: Vec<(usize, u8)>,
+    /// Queues of the group.
+    queues: Vec<Served>,
     turn: usize,
     credit: u8,
     rng: Prng,
+    /// The descriptor under execution.
+    current: Entry,
+}
+
+/// A queue that an engine serves.
+struct Served {
+    index: usize,
+    /// Its share of a turn.
+    share: u8,
+    /// How its plain descriptors look.
+    quick: Quick,
 }
 
 impl Engine {
@@ -166,24 +181,42 @@ impl Engine {
         let rng = Prng::new(config.seed ^ (index as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03));
         let queues = Vec::with_capacity(config.queues.len());
         // An epoch that never is: the assignment is read before the first descriptor.
-        Self { index, group: 0, epoch: u64::MAX, queues, turn: 0, credit: 0, rng }
+        Self { index, group: 0, epoch: u64::MAX, queues, turn: 0, credit: 0, rng, current: Entry::none() }
     }
 
-    /// Reads the assignment of queues and engines to groups if it has changed.
-    fn assign(&mut self, shared: &Shared) {
-        let epoch = shared.epoch.load(Ordering::SeqCst);
-        if epoch == self.epoch {
-            return;
-        }
+    /// Reads the assignment of queues and engines to groups.
+    #[cold]
+    fn assign(&mut self, shared: &Shared, epoch: u64) {
         self.epoch = epoch;
         self.group = shared.engines[self.index].group.load(Ordering::SeqCst);
         self.queues.clear();
         if self.group < shared.unassigned() {
-            let of_group = shared.queues.iter().filter(|q| q.setup.group() == self.group);
-            self.queues.extend(of_group.map(|q| (q.index, q.setup.priority())));
+            let group = self.group;
+            for queue in shared.queues.iter().filter(|queue| queue.setup.group() == group) {
+                let quick = self.look(shared, queue.index, Quick::of);
+                self.queues.push(Served { index: queue.index, share: queue.setup.priority(), quick });
+            }
         }
         self.turn = 0;
-        self.credit = self.queues.first().map_or(0, |q| q.1);
+        self.credit = self.queues.first().map_or(0, |queue| queue.share);
+    }
+
+    /// What an execution would see of a queue, without one.
+    pub(crate) fn look<R>(&mut self, shared: &Shared, queue: usize, f: impl FnOnce(&Exec<'_>) -> R) -> R {
+        let client = ClientState::new(Requester::DEVICE);
+        f(&Exec {
+            shared,
+            queue: &shared.queues[queue],
+            quick: &NO_QUICK,
+            counters: &shared.engines[self.index].counters,
+            rng: &mut self.rng,
+            client: &client,
+            requester: client.requester,
+            seq: 0,
+            engine: self.index,
+            message_storage: false,
+            batch: BatchLog::default(),
+        })
     }
 
     /// The engine thread.
@@ -199,60 +232,115 @@ impl Engine {
 
     /// Takes one descriptor and executes or discards it. `false` if the queues are empty.
     pub(crate) fn run_one(&mut self, shared: &Shared) -> bool {
-        self.assign(shared);
+        let epoch = shared.epoch.load(Ordering::SeqCst);
+        if epoch != self.epoch {
+            self.assign(shared, epoch);
+        }
         let slot = &shared.engines[self.index];
-        let Some((queue, entry)) = self.take(shared, slot) else { return false };
-        let mut discarded = true;
-        let client = entry.client();
-        if !shared.stops(queue) && !client.aborting.load(Ordering::Acquire) {
-            let mut x = Exec {
-                shared,
-                queue,
-                counters: &slot.counters,
-                rng: &mut self.rng,
-                client,
-                requester: client.requester,
-                seq: entry.seq,
-                engine: self.index,
-                message_storage: entry.message_storage,
-                batch: BatchLog::default(),
-            };
-            // Nothing here panics, but an address space of the user's may. Its caller must still see the entry end, and
-            // the engine must go on; a halt is what a device does when its hardware fails.
-            let ended = catch_unwind(AssertUnwindSafe(|| exec::execute(&mut x, &entry.descriptor, None)));
-            discarded = !matches!(ended, Ok(Ok(_)));
-            if ended.is_err() {
-                shared.halt();
+        let Some((queue, seq)) = self.take(shared, slot) else { return false };
+        let (d, client) = (&self.current.descriptor, self.current.client());
+        let mut discarded = shared.stops(queue) || client.aborting.load(Ordering::Acquire);
+        if !discarded {
+            slot.counters.executed(queue.index, d.opcode());
+            if !(shared.is_plain() && exec::run_quick(self.quick(shared), &slot.counters, d)) {
+                discarded = self.execute(shared, queue, seq);
             }
         }
         slot.counters.discarded.add(u64::from(discarded));
         slot.executing.store(IDLE, Ordering::Release);
-        entry.finish(discarded);
+        self.current.finish(discarded);
         true
     }
 
-    fn take<'a>(&mut self, shared: &'a Shared, slot: &EngineSlot) -> Option<(&'a WorkQueue, Entry)> {
-        // One look more than there are queues: the first may be at a queue whose share is used up.
-        for _ in 0..=self.queues.len() {
-            let (index, _) = *self.queues.get(self.turn)?;
-            let queue = &shared.queues[index];
-            if self.credit != 0 && !queue.entries.is_empty() {
-                slot.executing.store(POPPING, Ordering::Release);
-                if let Some(entry) = queue.take(shared) {
-                    slot.publish(&entry, queue);
-                    self.credit -= 1;
-                    return Some((queue, entry));
-                }
-                slot.executing.store(IDLE, Ordering::Release);
-            }
+    /// How plain descriptors of the queue look whose turn it is, for one that was taken from it.
+    #[inline]
+    fn quick(&self, shared: &Shared) -> &Quick {
+        // The queue may have been configured after the assignment was read; the pop has made visible that it was.
+        match self.queues.get(self.turn) {
+            Some(served) if shared.epoch.load(Ordering::SeqCst) == self.epoch => &served.quick,
+            _ => &NO_QUICK,
+        }
+    }
+
+    /// Executes the current descriptor, which has been counted. Whether it did not run to its end.
+    #[inline(never)]
+    fn execute(&mut self, shared: &Shared, queue: &WorkQueue, seq: u64) -> bool {
+        let client = self.current.client();
+        // Borrowed one by one: `quick` looks at the queues, the execution changes the random numbers.
+        let current = shared.epoch.load(Ordering::SeqCst) == self.epoch;
+        let served = self.queues.get(self.turn).filter(|_| current);
+        let mut x = Exec {
+            shared,
+            queue,
+            quick: served.map_or(&NO_QUICK, |served| &served.quick),
+            counters: &shared.engines[self.index].counters,
+            rng: &mut self.rng,
+            client,
+            requester: client.requester,
+            seq,
+            engine: self.index,
+            message_storage: self.current.message_storage,
+            batch: BatchLog::default(),
+        };
+        let d = &self.current.descriptor;
+        // Nothing here panics, but an address space of the user's may. Its caller must still see the entry end, and
+        // the engine must go on; a halt is what a device does when its hardware fails.
+        let ended = catch_unwind(AssertUnwindSafe(|| exec::execute_in_full(&mut x, d, None)));
+        if ended.is_err() {
+            shared.halt();
+        }
+        !matches!(ended, Ok(Ok(_)))
+    }
+
+    /// Takes a descriptor, by the queues' turns; gives its queue and its number there.
+    #[inline]
+    fn take<'a>(&mut self, shared: &'a Shared, slot: &EngineSlot) -> Option<(&'a WorkQueue, u64)> {
+        // Usually the queue whose turn it is has something.
+        if self.credit != 0
+            && let Some(served) = self.queues.get(self.turn)
+            && let Some(taken) = self.take_from(&shared.queues[served.index], shared, slot)
+        {
+            return Some(taken);
+        }
+        self.take_elsewhere(shared, slot)
+    }
+
+    #[inline]
+    fn take_from<'a>(
+        &mut self,
+        queue: &'a WorkQueue,
+        shared: &Shared,
+        slot: &EngineSlot,
+    ) -> Option<(&'a WorkQueue, u64)> {
+        slot.executing.store(POPPING, Ordering::Release);
+        if let Some(seq) = queue.take(shared, &mut self.current) {
+            slot.publish(seq, self.current.client().requester_word, queue);
+            self.credit -= 1;
+            return Some((queue, seq));
+        }
+        slot.executing.store(IDLE, Ordering::Release);
+        None
+    }
+
+    /// Looks at the queues that come next, once around.
+    #[cold]
+    fn take_elsewhere<'a>(&mut self, shared: &'a Shared, slot: &EngineSlot) -> Option<(&'a WorkQueue, u64)> {
+        for _ in 0..self.queues.len() {
             self.turn = (self.turn + 1) % self.queues.len();
-            self.credit = self.queues[self.turn].1;
+            let served = &self.queues[self.turn];
+            self.credit = served.share;
+            let queue = &shared.queues[served.index];
+            if !queue.is_empty()
+                && let Some(taken) = self.take_from(queue, shared, slot)
+            {
+                return Some(taken);
+            }
         }
         None
     }
 
     fn has_work(&self, shared: &Shared) -> bool {
-        self.queues.iter().any(|(q, _)| !shared.queues[*q].entries.is_empty())
+        self.queues.iter().any(|served| !shared.queues[served.index].is_empty())
     }
 
     /// Spins, then parks, until there is work or the device shuts down.
@@ -299,7 +387,7 @@ impl Engine {
     /// Wakes another engine if more than one descriptor waits.
     fn pass_on(&self, shared: &Shared) {
         fence(Ordering::SeqCst);
-        let waiting: usize = self.queues.iter().map(|(q, _)| shared.queues[*q].entries.len()).sum();
+        let waiting: usize = self.queues.iter().map(|served| shared.queues[served.index].occupancy()).sum();
         if waiting > 1 {
             shared.wake(self.group);
         }

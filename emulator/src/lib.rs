@@ -48,9 +48,11 @@ mod observe;
 mod prng;
 mod queue;
 pub mod registers;
+mod ring;
 mod setup;
 mod shared;
 pub mod trap;
+mod try_lock;
 
 pub use client::{Client, Enqcmd, OpenError, WqInfo};
 pub use command::CommandError;

@@ -1,8 +1,8 @@
 //! Work queues: who may put a descriptor in, and what happens to one that does not fit (specification sections 3.2 to
 //! 3.4).
 //!
-//! Occupancy counts descriptors accepted and not yet taken by an engine. A submitter reserves a place by raising it
-//! below the limit, then pushes; an engine pops, then lowers it. So the ring never holds more than the queue's size.
+//! Occupancy counts descriptors accepted and not yet taken by an engine: what is in the [`Ring`], to which a submitter adds
+//! only below the limit.
 //!
 //! A submitter raises its client's count of outstanding descriptors *before* it looks at the states. A command that
 //! changes a state and then waits for that count to fall sees either the count or keeps the submitter out; no
@@ -16,7 +16,6 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 use idxd_sys::{Descriptor, status};
 
@@ -24,6 +23,7 @@ use crate::client::Enqcmd;
 
 use crate::memory::Requester;
 use crate::observe::{QueueCounters, SoftwareError};
+use crate::ring::Ring;
 use crate::setup::Setup;
 use crate::shared::Shared;
 
@@ -43,6 +43,8 @@ const REMEMBERED: usize = 64;
 /// The part of a client that engines see.
 pub(crate) struct ClientState {
     pub(crate) requester: Requester,
+    /// The same in one word.
+    pub(crate) requester_word: u32,
     /// Descriptors being submitted, queued or executed, in two classes: a drain changes the class of new ones and
     /// waits for the other to empty, so that it need not wait for what comes after it.
     outstanding: [CachePadded<AtomicUsize>; 2],
@@ -54,9 +56,10 @@ pub(crate) struct ClientState {
 }
 
 impl ClientState {
-    fn new(requester: Requester) -> Arc<Self> {
+    pub(crate) fn new(requester: Requester) -> Arc<Self> {
         Arc::new(Self {
             requester,
+            requester_word: requester.to_word(),
             outstanding: Default::default(),
             class: AtomicUsize::new(0),
             aborting: AtomicBool::new(false),
@@ -76,51 +79,61 @@ impl ClientState {
 
     /// The class that new descriptors get.
     pub(crate) fn class(&self) -> usize {
-        self.class.load(Ordering::SeqCst)
+        self.class.load(Ordering::SeqCst) & 1
     }
 
     /// Changes the class of new descriptors and returns the one they had. Only one drain at a time may do so.
     pub(crate) fn change_class(&self) -> usize {
-        self.class.fetch_xor(1, Ordering::SeqCst)
+        self.class.fetch_xor(1, Ordering::SeqCst) & 1
     }
 
+    #[inline]
     fn enter(&self) -> usize {
-        let class = self.class.load(Ordering::Relaxed);
+        // Never anything but 0 or 1; the compiler shall know.
+        let class = self.class.load(Ordering::Relaxed) & 1;
         self.outstanding[class].fetch_add(1, Ordering::SeqCst);
         class
     }
 
+    #[inline]
     fn leave(&self, class: usize) {
-        self.outstanding[class].fetch_sub(1, Ordering::Release);
+        self.outstanding[class & 1].fetch_sub(1, Ordering::Release);
     }
 }
 
-/// One accepted descriptor.
+/// One accepted descriptor, and where it came from.
+#[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) descriptor: Descriptor,
-    /// Position in the order of acceptance of this queue; starts at 1.
-    pub(crate) seq: u64,
+    /// `None` before the first.
+    client: Option<NonNull<ClientState>>,
+    class: u8,
     /// It came through a portal of the interrupt message storage.
     pub(crate) message_storage: bool,
-    class: u8,
-    client: NonNull<ClientState>,
 }
 
 // SAFETY: `client` points to a `Sync` value; see `Entry::client` for why it is alive.
 unsafe impl Send for Entry {}
 
 impl Entry {
-    /// Whose descriptor this is.
+    /// None yet: the place for one.
+    pub(crate) fn none() -> Self {
+        Self { descriptor: Descriptor::default(), client: None, class: 0, message_storage: false }
+    }
+
+    /// Whose descriptor this is. Not for a place without one, and not after [`finish`](Self::finish).
     #[inline]
     pub(crate) fn client(&self) -> &ClientState {
+        let client = self.client.expect("the entry of a descriptor");
         // SAFETY: the queue's list of clients holds the state for as long as anything of it is outstanding, and this entry
-        // is counted in it until `finish`. The list lives as long as the queues, which outlive the engines' use of entries.
-        unsafe { self.client.as_ref() }
+        // is counted in it until `finish`, which takes the pointer away. The list lives as long as the queues, which
+        // outlive the engines' use of entries.
+        unsafe { client.as_ref() }
     }
 
     /// Ends the entry: nothing of it is queued or executing any more. `discarded` if it did not run to its end.
     #[inline]
-    pub(crate) fn finish(self, discarded: bool) {
+    pub(crate) fn finish(&mut self, discarded: bool) {
         let client = self.client();
         if discarded {
             // Who sees the count below, by the release, sees this one.
@@ -128,6 +141,7 @@ impl Entry {
         }
         // The state is not touched after this.
         client.leave(usize::from(self.class));
+        self.client = None;
     }
 }
 
@@ -147,11 +161,9 @@ pub(crate) struct WorkQueue {
     pub(crate) index: usize,
     pub(crate) setup: Setup,
     pub(crate) state: AtomicU8,
-    pub(crate) entries: ArrayQueue<Entry>,
-    occupancy: CachePadded<AtomicUsize>,
+    entries: Ring<Entry>,
     /// Below this occupancy [`Events::occupancy`](crate::events::Events::occupancy) is due; 0 for never.
     watch: AtomicUsize,
-    accepted: CachePadded<AtomicU64>,
     retries: AtomicU64,
     dropped: AtomicU64,
     clients: Mutex<Vec<Arc<ClientState>>>,
@@ -163,24 +175,29 @@ impl WorkQueue {
             index,
             setup,
             state: AtomicU8::new(state),
-            entries: ArrayQueue::new(capacity),
-            occupancy: CachePadded::default(),
+            entries: Ring::new(capacity),
             watch: AtomicUsize::new(0),
-            accepted: CachePadded::default(),
             retries: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             clients: Mutex::default(),
         }
     }
 
+    #[inline]
     pub(crate) fn occupancy(&self) -> usize {
-        self.occupancy.load(Ordering::Relaxed)
+        self.entries.len() as usize
+    }
+
+    /// Whether there is nothing to take.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// What the queue itself counts; engines add the rest.
     pub(crate) fn counters(&self) -> QueueCounters {
         QueueCounters {
-            accepted: self.accepted.load(Ordering::Relaxed),
+            accepted: self.entries.pushed(),
             retries: self.retries.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             ..QueueCounters::default()
@@ -246,6 +263,7 @@ impl WorkQueue {
     }
 
     /// Counts an ENQCMD that was told to retry.
+    #[cold]
     pub(crate) fn refused(&self) -> Enqcmd {
         self.retries.fetch_add(1, Ordering::Relaxed);
         Enqcmd::Retry
@@ -267,20 +285,27 @@ impl WorkQueue {
     /// Arms the occupancy limit, or disarms it.
     pub(crate) fn watch_occupancy(&self, shared: &Shared, limit: Option<u16>) {
         self.watch.store(limit.map_or(0, |limit| usize::from(limit) + 1), Ordering::SeqCst);
-        self.check_occupancy(shared, self.occupancy.load(Ordering::SeqCst));
+        self.check_occupancy(shared);
     }
 
-    /// Called by an engine.
-    pub(crate) fn take(&self, shared: &Shared) -> Option<Entry> {
-        let entry = self.entries.pop()?;
-        let before = self.occupancy.fetch_sub(1, Ordering::SeqCst);
-        self.check_occupancy(shared, before - 1);
-        Some(entry)
+    /// Called by an engine: takes the oldest descriptor, and gives its position in the order of acceptance, from 1.
+    #[inline]
+    pub(crate) fn take(&self, shared: &Shared, to: &mut Entry) -> Option<u64> {
+        // Without the bytes between the fields.
+        let position = self.entries.pop_with(|entry| {
+            to.descriptor = entry.descriptor;
+            (to.client, to.class, to.message_storage) = (entry.client, entry.class, entry.message_storage);
+        })?;
+        if self.watch.load(Ordering::SeqCst) != 0 {
+            self.check_occupancy(shared);
+        }
+        Some(position + 1)
     }
 
-    fn check_occupancy(&self, shared: &Shared, now: usize) {
+    #[cold]
+    fn check_occupancy(&self, shared: &Shared) {
         let below = self.watch.load(Ordering::SeqCst);
-        if now < below
+        if self.occupancy() < below
             && self.watch.compare_exchange(below, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
             && let Some(events) = &shared.events
         {
@@ -288,6 +313,9 @@ impl WorkQueue {
         }
     }
 
+    /// Inlined always: a call of its own costs as much as half of it.
+    #[expect(clippy::inline_always, reason = "measured in instructions; see above")]
+    #[inline(always)]
     fn submit(&self, shared: &Shared, client: &ClientState, d: &Descriptor, way: Way, ims: bool) -> Submit {
         if !self.is_open(shared) {
             return Submit::Closed;
@@ -306,6 +334,8 @@ impl WorkQueue {
     }
 
     /// Returns the group whose engines have to look.
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
     fn try_accept(
         &self,
         shared: &Shared,
@@ -320,18 +350,13 @@ impl WorkQueue {
         let limit = if way == Way::Limited { self.setup.threshold() } else { self.setup.size() };
         // Read before the descriptor is visible: once it has ended, the queue may be configured anew.
         let group = self.setup.group();
-        let reserve = |n| (n < limit).then_some(n + 1);
-        if self.occupancy.fetch_update(Ordering::Acquire, Ordering::Relaxed, reserve).is_err() {
-            return Err(Submit::Full);
-        }
-        let seq = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        let entry = Entry { descriptor: *d, seq, message_storage, class, client: NonNull::from(client) };
-        let pushed = self.entries.push(entry);
-        debug_assert!(pushed.is_ok(), "a reserved place exists");
+        let entry = || Entry { descriptor: *d, client: Some(NonNull::from(client)), class, message_storage };
+        self.entries.push_with(limit as u64, entry).ok_or(Submit::Full)?;
         Ok(group)
     }
 
     /// Whether device and queue accept.
+    #[inline]
     pub(crate) fn is_open(&self, shared: &Shared) -> bool {
         shared.is_enabled() && self.state.load(Ordering::SeqCst) == wq_state::ENABLED
     }

@@ -14,6 +14,7 @@ use crate::memory::Space;
 use crate::observe::{ErrorLatch, SoftwareError};
 use crate::queue::{ClientState, WorkQueue, wq_state};
 use crate::setup::Setup;
+use crate::try_lock::TryLock;
 
 /// Values of the device's state word.
 pub(crate) mod dev_state {
@@ -31,6 +32,8 @@ pub(crate) mod dev_state {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) space: Space,
+    /// Memory is trusted, and nobody is told of events.
+    may_be_plain: bool,
     pub(crate) queues: Box<[WorkQueue]>,
     pub(crate) groups: Box<[Group]>,
     pub(crate) engines: Box<[EngineSlot]>,
@@ -48,7 +51,7 @@ pub(crate) struct Shared {
     /// Held by drains, which change the class of new descriptors.
     drain: Mutex<()>,
     /// The engines of a device without threads.
-    manual: Mutex<Vec<Engine>>,
+    manual: TryLock<Vec<Engine>>,
 }
 
 impl Shared {
@@ -61,6 +64,13 @@ impl Shared {
         if let Some(events) = &self.events {
             events.halted();
         }
+    }
+
+    /// Whether nothing special can happen to a descriptor: memory is trusted, nobody is told of events, and no fault is
+    /// injected.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.may_be_plain && !self.faults.active()
     }
 
     /// The index that stands for "no group".
@@ -105,8 +115,7 @@ impl Shared {
     /// Takes and executes (or discards) one descriptor on this thread; only without engine threads.
     pub(crate) fn run_one(&self) -> bool {
         // Another thread inside makes progress for us; its turn counts as none of ours.
-        let Ok(mut engines) = self.manual.try_lock() else { return false };
-        engines.iter_mut().any(|engine| engine.run_one(self))
+        self.manual.with(|engines| engines.iter_mut().any(|engine| engine.run_one(self))).unwrap_or(false)
     }
 
     /// Waits until everything that these clients have submitted before the call has ended. What they submit during
@@ -170,6 +179,7 @@ impl Shared {
         let shared = Self {
             faults: Faults::new(&config.faults, config.seed),
             config,
+            may_be_plain: matches!(space, Space::Trusted) && events.is_none(),
             space,
             queues,
             groups,
@@ -182,7 +192,7 @@ impl Shared {
             state: AtomicU8::new(state),
             command: Mutex::new(()),
             drain: Mutex::new(()),
-            manual: Mutex::new(manual),
+            manual: TryLock::new(manual),
         };
         (shared, machines)
     }

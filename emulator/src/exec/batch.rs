@@ -1,12 +1,13 @@
 //! Batches: a list of descriptors in memory (specification sections 3.8, 3.9 and 8.3.1).
 //!
-//! Members between two fences have no order; `MemberOrder::Shuffled` makes that visible, in windows. Each entry of the
-//! list is read exactly once, so a submitter that changes the list meanwhile gets one version or the other.
+//! Members between two fences have no order; `MemberOrder::Shuffled` makes that visible, in windows. Each entry of a
+//! list in memory that others may write is read exactly once, so a submitter that changes it meanwhile gets one version or
+//! the other.
 
 use idxd_sys::{Descriptor, flag, status};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{BatchLog, CompletionRecord, Exec, Fault, Op, Operand, Outcome, Stopped, execute, record};
+use super::{BatchLog, CompletionRecord, Exec, Fault, Op, Operand, Outcome, Stopped, execute, quick, record};
 use crate::config::{MemberOrder, gencap};
 
 /// Members fetched before they run, where the order is shuffled.
@@ -18,8 +19,10 @@ impl Op<'_, '_> {
         let count = self.d.xfer_size;
         // Numbers need to differ among batches that execute at the same time: one for each engine.
         self.x.batch = BatchLog { number: self.x.engine as u8, records: 0 };
-        let most = if self.x.shared.config.member_order == MemberOrder::Shuffled { WINDOW } else { 1 };
         let mut failed = self.flag(flag::BATCH_ERROR);
+        if self.x.shared.config.member_order == MemberOrder::InOrder {
+            return self.batch_in_order(count, failed);
+        }
         let mut window = Window { members: [Descriptor::new_zeroed(); WINDOW], first: 0, len: 0 };
         for index in 0..count {
             self.x.check_stop()?;
@@ -39,11 +42,37 @@ impl Op<'_, '_> {
                 return Ok(self.ended(true, index, None));
             }
             window.push(index, member);
-            if window.len == most {
+            if window.len == WINDOW {
                 failed |= window.run(self.x)?;
             }
         }
         failed |= window.run(self.x)?;
+        Ok(self.ended(failed, count, None))
+    }
+
+    /// The same without a window: each member runs before the next is read.
+    fn batch_in_order(&mut self, count: u32, mut failed: bool) -> Outcome {
+        let list = quick::list(self.x, self.d.src_addr, count);
+        for index in 0..count {
+            self.x.check_stop()?;
+            if let Some(list) = list {
+                // SAFETY: the submitter's promise for trusted memory; the list has `count` members.
+                let member = unsafe { list.add(index as usize).read() };
+                if self.x.shared.is_plain() && quick::run(self.x.quick, self.x.counters, &member) {
+                    self.x.counters.executed(self.x.queue.index, member.opcode());
+                    continue;
+                }
+            }
+            let member = match self.member(index) {
+                Ok(member) => member,
+                Err(fault) => return Ok(self.ended(failed, index, Some(fault))),
+            };
+            if failed && member.flags() & flag::FENCE != 0 {
+                self.x.counters.abandoned.add(u64::from(count - index));
+                return Ok(self.ended(true, index, None));
+            }
+            failed |= execute(self.x, &member, Some(index as u16))? != status::SUCCESS;
+        }
         Ok(self.ended(failed, count, None))
     }
 

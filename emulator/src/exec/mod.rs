@@ -15,6 +15,7 @@ mod fetch;
 mod fill;
 mod guard;
 mod moves;
+mod quick;
 mod validate;
 mod whole;
 
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
 pub(crate) use self::complete::BatchLog;
+pub(crate) use self::quick::{Quick, run as run_quick};
 use crate::config::gencap;
 use crate::events::Target;
 use crate::fault::{Armed, Region};
@@ -37,6 +39,7 @@ use crate::shared::Shared;
 pub(crate) struct Exec<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) queue: &'a WorkQueue,
+    pub(crate) quick: &'a Quick,
     pub(crate) counters: &'a EngineCounters,
     pub(crate) rng: &'a mut Prng,
     pub(crate) client: &'a ClientState,
@@ -150,8 +153,18 @@ fn record(status: u8) -> CompletionRecord {
 /// Executes one descriptor to its end. `member` is its position if it came from a batch list.
 ///
 /// Returns the status it ended with, also where no record could be written.
+#[inline]
 pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
     x.counters.executed(x.queue.index, d.opcode());
+    if x.shared.is_plain() && quick::run(x.quick, x.counters, d) {
+        return Ok(status::SUCCESS);
+    }
+    execute_in_full(x, d, member)
+}
+
+/// The same for a descriptor that is not plain, or has been looked at for that, and has been counted.
+#[inline(never)]
+pub(crate) fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
     let mut armed = Armed::default();
     if x.shared.faults.active() {
         armed = x.shared.faults.arm(d.opcode(), &regions(d));
@@ -171,7 +184,7 @@ pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> 
     }
     let ended = match op.armed.hardware {
         Some(status) => record(status),
-        None => match validate::check(op.x, d, member.is_some()) {
+        None => match op.check() {
             Err(refused) => refused,
             Ok(()) => op.dispatch()?,
         },
@@ -190,6 +203,10 @@ struct Op<'a, 'x> {
 }
 
 impl Op<'_, '_> {
+    fn check(&self) -> Result<(), CompletionRecord> {
+        if self.x.quick.passes(self.d) { Ok(()) } else { validate::check(self.x, self.d, self.member.is_some()) }
+    }
+
     fn dispatch(&mut self) -> Outcome {
         match self.d.opcode() {
             opcode::NOP => Ok(record(status::SUCCESS)),

@@ -89,7 +89,7 @@ fn seed_aligned(d: &Descriptor) -> bool {
 }
 
 /// The flag bits that are reserved, unsupported, contradictory or missing.
-fn invalid_flags(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> u32 {
+pub(super) fn invalid_flags(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> u32 {
     let flags = d.flags();
     let set = |bit: u32| flags & bit != 0;
     let code = d.opcode();
@@ -173,7 +173,7 @@ fn invalid_cache_control(x: &Exec<'_>, code: u8, flags: u32) -> u32 {
 }
 
 /// Whether the bytes that an operation must leave 0 are 0 (specification table 8-2).
-fn reserved_bytes_clear(d: &Descriptor) -> bool {
+pub(super) fn reserved_bytes_clear(d: &Descriptor) -> bool {
     let flags = d.flags();
     let set = |bit: u32| flags & bit != 0;
     let [w40, w48, w56] = d.op_specific;

@@ -4,6 +4,10 @@
 //! the first page and everything above the 47-bit user half. They fault as they would on the device. (A process that asks
 //! for them can have mappings above, with five-level page tables; the model does not reach those.)
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use idxd_sys::status;
+
 use super::{PAGE_SIZE, PageFault, Span};
 
 /// First address above the user half of a 48-bit address space.
@@ -20,12 +24,26 @@ pub(crate) fn translate(addr: u64, len: u64) -> Result<Span, PageFault> {
     Ok(Span { ptr: std::ptr::with_exposed_provenance_mut(addr as usize), len })
 }
 
+/// Writes the record of full success, the status last and with release ordering.
+///
+/// # Safety
+///
+/// `ptr` must be valid for writes of 32 bytes, of which the first may be loaded atomically by others meanwhile.
+#[inline]
+pub(crate) unsafe fn store_success(ptr: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        ptr.add(1).write_bytes(0, 31);
+        AtomicU8::from_ptr(ptr).store(status::SUCCESS, Ordering::Release);
+    }
+}
+
 /// Repeats a pattern over `len` bytes.
 ///
 /// # Safety
 ///
 /// `ptr` must be valid for writes of `len` bytes.
-pub(super) unsafe fn fill(ptr: *mut u8, len: usize, bytes: [u8; 16]) {
+pub(crate) unsafe fn fill(ptr: *mut u8, len: usize, bytes: [u8; 16]) {
     if bytes == [bytes[0]; 16] {
         // SAFETY: the caller's promise.
         unsafe { ptr.write_bytes(bytes[0], len) };

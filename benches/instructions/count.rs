@@ -1,0 +1,33 @@
+//! Counting: this program under callgrind.
+
+use std::process::Command;
+
+/// Rounds of the two runs: multiples of 32, so that batches are whole.
+const FEW: u32 = 320;
+const MANY: u32 = 3520;
+
+/// Instructions of one round of a case.
+pub(crate) fn of(name: &str) -> Result<f64, String> {
+    let (few, many) = (run(name, FEW)?, run(name, MANY)?);
+    Ok((many as f64 - few as f64) / f64::from(MANY - FEW))
+}
+
+/// Instructions of the whole program with this many rounds.
+fn run(name: &str, rounds: u32) -> Result<u64, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args(["--run", name, &rounds.to_string()])
+        .output()
+        .map_err(|error| format!("valgrind cannot be run: {error}; its package has the name valgrind"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("the case failed under valgrind:\n{text}"));
+    }
+    // ==PID== Collected : NUMBER
+    text.lines()
+        .find_map(|line| line.split_once("Collected :"))
+        .and_then(|(_, number)| number.trim().parse().ok())
+        .ok_or_else(|| format!("valgrind has not said what it collected:\n{text}"))
+}
