@@ -8,6 +8,7 @@ use crate::config::Checks;
 /// Readings of the specification, a part of [`Config`](crate::Config).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // each is a choice of its own
 pub struct Choices {
     /// Transfer sizes of DIF and DIX operations that are not whole blocks (8.3.14 to 8.3.18: "should be a multiple").
     /// Strict, the default: they end with status 0x13. Lenient: bytes behind the last whole block are not looked at.
@@ -21,6 +22,12 @@ pub struct Choices {
     /// Whether the queue's maximum transfer size also limits the region of a translation fetch. Off by default: the
     /// region size is not called a transfer size, and no data moves (5.4, 8.3.11).
     pub limit_fetched_regions: bool,
+    /// Whether bytes completed of a gather or scatter count a part of a list entry (8.3.23: "implementation dependent"). On
+    /// by default: software that only takes whole entries must look at the entries completed.
+    pub partial_list_entries: bool,
+    /// Whether an FP8 E4M3 element is the largest number where another type has an infinity (8.2.2, appendix E: the type has
+    /// none). Off, the default: it is a NaN.
+    pub clamp_e4m3: bool,
 }
 
 impl Default for Choices {
@@ -30,6 +37,8 @@ impl Default for Choices {
             delta_sizes: Checks::Lenient,
             mask_stored_tags: false,
             limit_fetched_regions: false,
+            partial_list_entries: true,
+            clamp_e4m3: false,
         }
     }
 }

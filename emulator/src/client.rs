@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use idxd_sys::Descriptor;
+use idxd_sys::limits::PASID_MASK;
 use thiserror::Error;
 
 use crate::config::Mode;
@@ -57,15 +58,19 @@ pub struct WqInfo {
     pub max_transfer_size: u64,
     /// Largest batch in descriptors.
     pub max_batch_size: u32,
+    /// Most entries of a scatter-gather list; 0 without lists.
+    pub max_sgl_size: u32,
     /// Whether descriptors may ask to block on faults.
     pub block_on_fault: bool,
     /// Operations offered, one bit per opcode: what device and queue both have.
     pub op_config: [u64; 4],
     /// GENCAP register of the device.
     pub gen_cap: u64,
+    /// DSACAP0 to DSACAP2 registers of the device, 0 before version 3.0.
+    pub dsacap: [u64; 3],
     /// VERSION register of the device.
     pub version: u32,
-    /// PASID of this client.
+    /// PASID of this client, 0 if it has none.
     pub pasid: u32,
 }
 
@@ -81,16 +86,16 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn open(handle: &Arc<Handle>, wq: usize, pasid: u32) -> Result<Self, OpenError> {
+    pub(crate) fn open(handle: &Arc<Handle>, wq: usize, by: Requester) -> Result<Self, OpenError> {
         let shared = &handle.shared;
         let queue = shared.queues.get(wq).ok_or(OpenError::NoQueue)?;
-        if pasid >= 1 << 20 {
+        if by.pasid.is_some_and(|pasid| pasid > PASID_MASK) {
             return Err(OpenError::Pasid);
         }
         if !queue.is_open(shared) {
             return Err(OpenError::Disabled);
         }
-        let state = queue.admit(Requester::user(pasid)).ok_or(OpenError::Busy)?;
+        let state = queue.admit(by).ok_or(OpenError::Busy)?;
         let c = queue.setup.get();
         let info = WqInfo {
             index: wq,
@@ -100,11 +105,13 @@ impl Client {
             priority: c.priority,
             max_transfer_size: c.max_transfer_size,
             max_batch_size: c.max_batch_size,
+            max_sgl_size: if shared.config.has_lists() { c.max_sgl_size } else { 0 },
             block_on_fault: c.block_on_fault,
             op_config: c.op_config,
             gen_cap: shared.config.gencap,
+            dsacap: shared.config.dsacap,
             version: shared.config.version,
-            pasid,
+            pasid: by.pasid.unwrap_or(0),
         };
         Ok(Self { handle: Arc::clone(handle), state, info, told: AtomicU64::new(0) })
     }
@@ -121,7 +128,9 @@ impl Client {
     /// whatever its status. Where none is written (not requested, lost, aborted, software error), until
     /// [`quiesce`](Self::quiesce) returned. Memory of a batch member is safe to touch once the batch has ended.
     /// Atomic loads of the record's status byte are no conflict. Sources must be initialised where their values decide what
-    /// is computed (compare, CRC, batch lists).
+    /// is computed (compare, CRC, typed operations, batch lists, scatter-gather lists). A list counts as a part of the
+    /// descriptor, and so do the entries of the permissions table that it names: addresses that come of their windows
+    /// must be valid likewise, and lines of 64 bytes of their bitmaps for reads.
     /// With an address space of its own ([`Device::with_memory`](crate::Device::with_memory)) any 64 bytes are fine.
     pub unsafe fn enqcmd(&self, d: &Descriptor) -> Enqcmd {
         self.queue().enqcmd(&self.handle.shared, &self.state, d, Way::Limited, false)

@@ -94,18 +94,26 @@ impl Device {
         self.shared().drain(&all);
     }
 
-    /// Waits until all descriptors with a PASID that the device has accepted before the call have ended.
+    /// Waits until all descriptors with a PASID that the device has accepted before the call have ended, and all that are
+    /// using its memory through the permissions table.
     pub fn drain_pasid(&self, pasid: u32) {
-        self.shared().drain(&self.clients_of(pasid));
+        let shared = self.shared();
+        shared.drain(&self.clients_of(pasid));
+        let stays = shared.permissions.stays_in(pasid);
+        shared.wait_until(|| shared.permissions.have_ended(&stays));
     }
 
     /// Discards what the queues hold of a PASID and stops what they execute of it at the next chunk boundary, without
-    /// records. Other descriptors go on.
+    /// records. Descriptors of others that are using its memory through the permissions table end with status 0x2e. Other
+    /// descriptors go on.
     pub fn abort_pasid(&self, pasid: u32) {
+        let shared = self.shared();
         let clients = self.clients_of(pasid);
         let set = |on| clients.iter().for_each(|c| c.aborting.store(on, Ordering::SeqCst));
         set(true);
-        self.shared().drain(&clients);
+        let stays = shared.permissions.evict(pasid);
+        shared.drain(&clients);
+        shared.wait_until(|| shared.permissions.have_ended(&stays));
         set(false);
     }
 
@@ -117,7 +125,7 @@ impl Device {
     }
 
     /// Aborts everything and returns the device, halted or not, to the disabled state with all queues disabled and
-    /// the software error cleared. Injection rules and counters stay.
+    /// the software error and the permissions table cleared. Injection rules and counters stay.
     ///
     /// It does not wait for a command that waits for descriptors: those end, and with them the command.
     pub fn reset(&self) {
@@ -129,6 +137,7 @@ impl Device {
         shared.wait_until(|| shared.is_idle());
         shared.set_queues(wq_state::DISABLED);
         shared.errors.clear();
+        shared.permissions.clear();
         // A halt during the reset stays a halt.
         let _ = shared.change(dev_state::ABORTING, dev_state::DISABLED);
     }

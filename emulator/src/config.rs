@@ -7,6 +7,12 @@ use thiserror::Error;
 
 pub use crate::choices::Choices;
 use crate::fault::FaultRule;
+use crate::timing::Timing;
+
+mod extended;
+
+pub use self::extended::InterDomain;
+pub(crate) use self::extended::TABLE_SPACE;
 
 /// GENCAP bits and fields, as [`idxd_sys::gencap`] has them. The model acts on those that concern its operations.
 pub mod gencap {
@@ -75,12 +81,14 @@ pub struct WqConfig {
     pub max_transfer_size: u64,
     /// Largest batch in descriptors, a power of two.
     pub max_batch_size: u32,
+    /// Most entries of a scatter-gather list, a power of two. Without lists (DSACAP0) it does not matter.
+    pub max_sgl_size: u32,
     /// Operations the queue offers, one bit per opcode; only what the device has as well counts.
     pub op_config: [u64; 4],
 }
 
 impl WqConfig {
-    /// A shared queue with threshold = size, all operations, 2 GiB transfers, batches of 1024, and group 0.
+    /// A shared queue with threshold = size, all operations, 2 GiB transfers, batches and lists of 1024, and group 0.
     pub const fn shared(size: u16) -> Self {
         Self {
             mode: Mode::Shared,
@@ -93,6 +101,7 @@ impl WqConfig {
             page_requests: true,
             max_transfer_size: 1 << 31,
             max_batch_size: 1024,
+            max_sgl_size: 1024,
             op_config: [u64::MAX; 4],
         }
     }
@@ -176,6 +185,10 @@ pub struct Config {
     pub gencap: u64,
     /// Operations of the device, one bit per opcode. Opcodes the model does not implement are cleared.
     pub op_cap: [u64; 4],
+    /// DSACAP0 to DSACAP2 registers; see [`idxd_sys::compute`] for the bits. They exist from version 3.0 on.
+    pub dsacap: [u64; 3],
+    /// Inter-domain operations.
+    pub inter_domain: InterDomain,
     /// Entries that all queues share.
     pub total_entries: u16,
     /// Most queues, groups and engines the device can have.
@@ -204,6 +217,9 @@ pub struct Config {
     pub manual: bool,
     /// Injection rules present from the start.
     pub faults: Vec<FaultRule>,
+    /// Hold each completion record until a device would have written it, by the timing model: at most a second. The
+    /// times are *modelled*, and those of one descriptor after another; see [`timing`](crate::timing).
+    pub pace: Option<Timing>,
 }
 
 /// Structural limits of a device (WQCAP, GRPCAP, ENGCAP).
@@ -243,8 +259,14 @@ pub enum ConfigError {
     /// A transfer or batch limit that is not a power of two, or above the device's.
     #[error("a queue's transfer or batch limit must be a power of two and within the device's")]
     TransferLimit,
-    /// A chunk of 0 bytes, or a probability outside 0 to 1.
-    #[error("chunk must be at least 1, and a probability 0 to 1")]
+    /// A list limit that is not a power of two, or above the device's.
+    #[error("a queue's list limit must be a power of two and within the device's")]
+    ListLimit,
+    /// A permissions table without entries, too large, or with an entry size or types that do not exist.
+    #[error("the permissions table must have entries of 32 to 256 bytes, at most 20 KiB in all, of known types")]
+    PermissionsTable,
+    /// A chunk of 0 bytes, a probability outside 0 to 1, or a timing with impossible parameters.
+    #[error("chunk must be at least 1, a probability 0 to 1, and a timing possible")]
     Model,
     /// An engine thread could not be started.
     #[error("an engine thread could not be started")]
@@ -277,6 +299,18 @@ pub(crate) const IMPLEMENTED: [u64; 4] = bits(&[
     opcode::DIF_STRP,
     opcode::DIF_UPDT,
     opcode::DIX_GEN,
+    opcode::TYPE_CONV,
+    opcode::REDUCE,
+    opcode::REDUCE_DUALCAST,
+    opcode::GATHER_REDUCE,
+    opcode::GATHER_COPY,
+    opcode::SCATTER_COPY,
+    opcode::SCATTER_FILL,
+    opcode::UPDATE_WINDOW,
+    opcode::INTER_DOMAIN_COPY,
+    opcode::INTER_DOMAIN_FILL,
+    opcode::INTER_DOMAIN_COMPARE,
+    opcode::INTER_DOMAIN_COMPVAL,
 ]);
 
 const fn bits(opcodes: &[u8]) -> [u64; 4] {
@@ -297,6 +331,8 @@ impl Config {
             version: VERSION_1_0,
             gencap: 0x40_915f_0107,
             op_cap: [0x1_003f_027f, 0, 0, 0],
+            dsacap: [0; 3],
+            inter_domain: InterDomain::default(),
             total_entries: 128,
             limits: Limits { queues: 8, groups: 4, engines: 4 },
             queues: Vec::new(),
@@ -311,19 +347,21 @@ impl Config {
             chunk: 64 << 10,
             manual: false,
             faults: Vec::new(),
+            pace: None,
         }
     }
 
     /// Granite Rapids: version 2.0, with delta records, translation fetch, DIX generate, 16-byte fill, CRC-64, drain
-    /// readback, fault information, batch continuation, an event log and interrupt handles (the last two show through
+    /// readback, fault information, batch continuation, inter-domain operations, an event log and interrupt handles (the
+    /// last two show through
     /// [`Function`](crate::Function) only). Which of these a given part has must be read from it; the preset has them all.
     pub fn granite_rapids() -> Self {
         let base = Self::sapphire_rapids();
         let operations = gencap::DRAIN_READBACK | gencap::FILL_16 | gencap::CRC_64 | gencap::TRANSLATION_FETCH_STRIDE;
         let reports = gencap::FAULT_INFO | gencap::BATCH_CONTINUATION | 1 << gencap::EVENT_LOG.trailing_zeros();
-        let extra = operations | reports | gencap::COMMAND_CAPABILITIES;
+        let extra = operations | reports | gencap::COMMAND_CAPABILITIES | gencap::INTER_DOMAIN;
         let [more, ..] = bits(&[opcode::CR_DELTA, opcode::AP_DELTA, opcode::TRANSL_FETCH, opcode::DIX_GEN]);
-        let op_cap = [base.op_cap[0] | more, 0, 0, 0];
+        let op_cap = Self::with_inter_domain([base.op_cap[0] | more, 0, 0, 0]);
         Self { version: VERSION_2_0, gencap: base.gencap | extra, op_cap, ..base }
     }
 
@@ -404,6 +442,13 @@ impl Config {
         self
     }
 
+    /// Holds completion records for the modelled time; see [`pace`](Self::pace).
+    #[must_use]
+    pub fn paced(mut self, timing: Timing) -> Self {
+        self.pace = Some(timing);
+        self
+    }
+
     /// Fills in defaults and checks the whole.
     pub(crate) fn resolve(mut self) -> Result<Self, ConfigError> {
         if self.queues.is_empty() {
@@ -444,6 +489,7 @@ impl Config {
             }
         }
         self.resolve_model()?;
+        self.queues.iter().try_for_each(|queue| self.check_lists(queue))?;
         for queue in &mut self.queues {
             for (word, device) in queue.op_config.iter_mut().zip(self.op_cap) {
                 *word &= device;
@@ -472,9 +518,11 @@ impl Config {
 
     /// Checks what concerns the model and not its queues, and leaves only operations that are implemented.
     fn resolve_model(&mut self) -> Result<(), ConfigError> {
-        if self.chunk == 0 || !(0.0..=1.0).contains(&self.backward_moves) {
+        let timing = self.pace.as_ref().is_none_or(|timing| timing.check().is_ok());
+        if self.chunk == 0 || !(0.0..=1.0).contains(&self.backward_moves) || !timing {
             return Err(ConfigError::Model);
         }
+        self.resolve_extended()?;
         for (word, implemented) in self.op_cap.iter_mut().zip(IMPLEMENTED) {
             *word &= implemented;
         }
@@ -490,7 +538,7 @@ mod tests {
     fn presets_resolve_to_one_shared_queue_and_one_engine() {
         for (preset, operations, why) in [
             (Config::sapphire_rapids(), 0x1_003f_027f, "DIF, no delta, no translation fetch"),
-            (Config::granite_rapids(), 0x1_00bf_07ff, "and delta, translation fetch, DIX"),
+            (Config::granite_rapids(), 0x7b_00bf_07ff, "and delta, translation fetch, DIX, inter-domain"),
         ] {
             let c = preset.resolve().unwrap();
             assert_eq!((c.queues.len(), c.engines.len()), (1, 1));

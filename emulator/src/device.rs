@@ -7,8 +7,9 @@ use crate::client::{Client, OpenError};
 use crate::config::{Config, ConfigError};
 use crate::events::Events;
 use crate::fault::{FaultRule, RuleId};
-use crate::memory::{AddressSpace, Space};
+use crate::memory::{AddressSpace, Requester, Space};
 use crate::observe::{Counters, SoftwareError};
+use crate::permissions::Permissions;
 use crate::shared::{Handle, Shared, Start, dev_state};
 
 /// The state of a device (GENSTS).
@@ -62,7 +63,12 @@ impl Device {
 
     /// Opens a work queue with a given PASID, as a second open by the same process does.
     pub fn open_with_pasid(&self, wq: usize, pasid: u32) -> Result<Client, OpenError> {
-        Client::open(&self.handle, wq, pasid)
+        self.open_as(wq, Requester { pasid: Some(pasid), privileged: false })
+    }
+
+    /// Opens a work queue for any requester: with a PASID, without, or privileged, as a queue of the kernel is.
+    pub fn open_as(&self, wq: usize, by: Requester) -> Result<Client, OpenError> {
+        Client::open(&self.handle, wq, by)
     }
 
     /// Number of work queues.
@@ -112,6 +118,11 @@ impl Device {
         sum
     }
 
+    /// The Inter-Domain Permissions Table.
+    pub fn permissions(&self) -> &Permissions {
+        &self.shared().permissions
+    }
+
     /// Adds an injection rule. It applies to descriptors that start after the call.
     pub fn inject(&self, rule: FaultRule) -> RuleId {
         self.shared().faults.inject(rule)
@@ -135,6 +146,14 @@ impl Device {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.handle.shared
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    pub(crate) fn of(handle: Arc<Handle>) -> Self {
+        Self { handle }
     }
 }
 

@@ -27,7 +27,7 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use crate::config::Config;
-use crate::exec::{self, BatchLog, Exec, Quick};
+use crate::exec::{self, BatchLog, Exec, Quick, Round};
 use crate::memory::Requester;
 use crate::observe::EngineCounters;
 use crate::prng::Prng;
@@ -216,6 +216,8 @@ impl Engine {
             engine: self.index,
             message_storage: false,
             batch: BatchLog::default(),
+            in_domains: false,
+            round: Round::new(&shared.space),
         })
     }
 
@@ -281,11 +283,14 @@ impl Engine {
             engine: self.index,
             message_storage: self.current.message_storage,
             batch: BatchLog::default(),
+            in_domains: false,
+            round: Round::new(&shared.space),
         };
         let d = &self.current.descriptor;
         // Nothing here panics, but an address space of the user's may. Its caller must still see the entry end, and
         // the engine must go on; a halt is what a device does when its hardware fails.
         let ended = catch_unwind(AssertUnwindSafe(|| exec::execute_in_full(&mut x, d, None)));
+        x.round.end();
         if ended.is_err() {
             shared.halt();
         }

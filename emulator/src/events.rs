@@ -57,8 +57,6 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) interrupt: bool,
     /// The descriptor requested a record.
     pub(crate) requested: bool,
-    /// Operand of a page fault, 0 for none.
-    pub(crate) operand: u8,
     /// The record that could not be written.
     pub(crate) record: Option<&'a CompletionRecord>,
 }

@@ -5,8 +5,8 @@
 //! `limit` then choose among the opportunities. With no rule present the cost is one relaxed load.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::memory::{Access, PAGE_SIZE};
@@ -40,14 +40,14 @@ pub enum Effect {
 /// One rule: a trigger and an [`Effect`]. Filters not set fit always.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FaultRule {
-    effect: Effect,
-    range: Option<Range<u64>>,
-    access: Option<Access>,
-    opcode: Option<u8>,
-    nth: Option<u64>,
-    every: Option<u64>,
-    probability: f64,
-    limit: u64,
+    pub(crate) effect: Effect,
+    pub(crate) range: Option<Range<u64>>,
+    pub(crate) access: Option<Access>,
+    pub(crate) opcode: Option<u8>,
+    pub(crate) nth: Option<u64>,
+    pub(crate) every: Option<u64>,
+    pub(crate) probability: f64,
+    pub(crate) limit: u64,
 }
 
 impl FaultRule {
@@ -65,7 +65,9 @@ impl FaultRule {
         }
     }
 
-    /// Only descriptors that access an address in `range`. A page fault is then at the first such address.
+    /// Only descriptors that access an address in `range`. A page fault is then at the first such address. Of a
+    /// scatter-gather operation any address counts, since its buffers are not known before the list is read; of an operand
+    /// in another domain the address as the descriptor has it.
     #[must_use]
     pub const fn at(mut self, range: Range<u64>) -> Self {
         self.range = Some(range);
@@ -126,13 +128,26 @@ impl FaultRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleId(u64);
 
+/// Who looks at descriptors before the rules do. Calls come from engines and submitters, without a lock held; none may
+/// wait for the device.
+pub(crate) trait Watch: Send + Sync {
+    /// A descriptor starts, batch members included. Rules that are injected here decide about it already.
+    fn started(&self, faults: &Faults, opcode: u8, regions: &[Region]);
+
+    /// A submission was refused or dropped, for whatever reason.
+    fn refused(&self, faults: &Faults);
+
+    /// These rules have fired for a descriptor, or for the submission of one.
+    fn fired(&self, rules: &[RuleId], opcode: u8);
+}
+
 /// Where an operand of a descriptor lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Region {
     pub(crate) addr: u64,
     pub(crate) len: u64,
     pub(crate) access: Access,
-    /// Completion records are hit by address filters only.
+    /// Completion records, and buffers of a list, are hit by address filters only.
     pub(crate) record: bool,
 }
 
@@ -234,7 +249,10 @@ pub(crate) struct Faults {
     active: AtomicBool,
     /// There is a [`Effect::Retry`] rule. A flag of its own: other rules must not cost submitters the lock.
     retries: AtomicBool,
+    /// Somebody watches.
+    watched: AtomicBool,
     rules: Mutex<Rules>,
+    watch: Mutex<Option<Arc<dyn Watch>>>,
 }
 
 impl Faults {
@@ -242,6 +260,8 @@ impl Faults {
         let faults = Self {
             active: AtomicBool::new(false),
             retries: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            watch: Mutex::new(None),
             rules: Mutex::new(Rules { list: Vec::new(), next_id: 0, rng: Prng::new(seed) }),
         };
         for rule in rules {
@@ -270,8 +290,48 @@ impl Faults {
 
     fn set_flags(&self, rules: &Rules) {
         let retry = |r: &Rule| r.spec.effect == Effect::Retry;
-        self.active.store(!rules.list.iter().all(retry), Ordering::Release);
+        let active = self.watched.load(Ordering::Relaxed) || !rules.list.iter().all(retry);
+        self.active.store(active, Ordering::Release);
         self.retries.store(rules.list.iter().any(retry), Ordering::Release);
+    }
+
+    /// Lets somebody watch, from now on; `false` if somebody does already. What is random begins at `seed` again.
+    pub(crate) fn watch(&self, by: Arc<dyn Watch>, seed: u64) -> bool {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if watch.is_some() {
+            return false;
+        }
+        *watch = Some(by);
+        let mut rules = self.lock();
+        rules.rng = Prng::new(seed);
+        self.watched.store(true, Ordering::Relaxed);
+        self.set_flags(&rules);
+        true
+    }
+
+    /// Ends the watch. Calls that have begun may still be under way.
+    pub(crate) fn unwatch(&self) {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rules = self.lock();
+        self.watched.store(false, Ordering::Relaxed);
+        self.set_flags(&rules);
+        drop(rules);
+        drop(watch);
+    }
+
+    fn watcher(&self) -> Option<Arc<dyn Watch>> {
+        if !self.watched.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A submission was refused or dropped.
+    #[inline]
+    pub(crate) fn refused(&self) {
+        if let Some(watch) = self.watcher() {
+            watch.refused(self);
+        }
     }
 
     /// Whether [`arm`](Self::arm) has anything to decide.
@@ -290,18 +350,36 @@ impl Faults {
     pub(crate) fn retry(&self, opcode: u8) -> bool {
         let mut rules = self.lock();
         let Rules { list, rng, .. } = &mut *rules;
-        let mut retry = false;
+        let (mut retry, mut fired) = (false, Vec::new());
+        let watched = self.watched.load(Ordering::Relaxed);
         for r in list.iter_mut().filter(|r| r.spec.effect == Effect::Retry) {
-            retry |= r.spec.opcode.is_none_or(|o| o == opcode) && r.fires(rng);
+            if r.spec.opcode.is_none_or(|o| o == opcode) && r.fires(rng) {
+                retry = true;
+                fired.extend(watched.then_some(RuleId(r.id)));
+            }
         }
+        drop(rules);
+        self.tell(&fired, opcode);
         retry
+    }
+
+    fn tell(&self, fired: &[RuleId], opcode: u8) {
+        if !fired.is_empty()
+            && let Some(watch) = self.watcher()
+        {
+            watch.fired(fired, opcode);
+        }
     }
 
     /// Decides about one descriptor with these operand regions (those of length 0 do not exist).
     pub(crate) fn arm(&self, opcode: u8, regions: &[Region]) -> Armed {
+        let watch = self.watcher();
+        if let Some(watch) = &watch {
+            watch.started(self, opcode, regions);
+        }
         let mut rules = self.lock();
         let Rules { list, rng, .. } = &mut *rules;
-        let mut armed = Armed::default();
+        let (mut armed, mut fired) = (Armed::default(), Vec::new());
         for r in list.iter_mut() {
             if r.spec.effect == Effect::Retry || r.spec.opcode.is_some_and(|o| o != opcode) {
                 continue;
@@ -310,6 +388,7 @@ impl Faults {
             if !r.fires(rng) {
                 continue;
             }
+            fired.extend(watch.is_some().then_some(RuleId(r.id)));
             match r.spec.effect {
                 Effect::PageFault { resolvable } => {
                     let fault = match hit {
@@ -329,7 +408,14 @@ impl Faults {
                 Effect::Retry => {}
             }
         }
+        drop(rules);
+        self.tell(&fired, opcode);
         armed
+    }
+
+    /// Whether the filters of a rule fit a descriptor.
+    pub(crate) fn fits(rule: &FaultRule, opcode: u8, regions: &[Region]) -> bool {
+        rule.opcode.is_none_or(|o| o == opcode) && Self::hit(rule, regions).is_some()
     }
 
     /// Whether the filters of a rule fit a descriptor, and through what.
@@ -349,7 +435,7 @@ impl Faults {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Rules> {
-        self.rules.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

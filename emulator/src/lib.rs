@@ -33,6 +33,7 @@
 //!
 //! Section numbers in this crate's comments refer to the Intel DSA architecture specification, revision 3.0.
 
+pub mod campaign;
 mod choices;
 mod client;
 mod command;
@@ -44,27 +45,32 @@ mod exec;
 pub mod fault;
 pub mod iommu;
 pub mod memory;
+mod numeric;
 mod observe;
+mod permissions;
 mod prng;
 mod queue;
 pub mod registers;
 mod ring;
 mod setup;
 mod shared;
+pub mod timing;
 pub mod trap;
 mod try_lock;
 
 pub use client::{Client, Enqcmd, OpenError, WqInfo};
 pub use command::CommandError;
-pub use config::{Checks, Config, ConfigError, MemberOrder, Mode, WqConfig};
+pub use config::{Checks, Config, ConfigError, InterDomain, MemberOrder, Mode, WqConfig};
 pub use device::{Device, DeviceState};
 pub use fault::{Effect, FaultRule, RuleId};
 pub use iommu::IommuRegisters;
 pub use memory::{
-    Access, AddressSpace, Agreement, Audit, CheckedMemory, DeviceTlb, GuestMemory, GuestRam, Ignored, IommuState,
-    MapError, PageFault, PageRequest, PageRequests, Permission, RamMap, Requester, Span, TlbCounters,
+    Access, AddressSpace, Agreement, Audit, CheckedMemory, DeviceMemory, DeviceTlb, GuestMemory, GuestRam, Ignored,
+    IommuState, MapError, PageFault, PageRequest, PageRequests, PasidMemory, Permission, RamMap, Requester, Span,
+    TlbCounters,
 };
 pub use observe::{Counters, QueueCounters, SoftwareError};
+pub use permissions::{PermissionEntry, Permissions, PermissionsError};
 pub use registers::{Function, Instruction, Interrupts, PciControl, PortalAnswer};
 
 /// Compiles and runs the examples of the read-me.

@@ -34,6 +34,10 @@ pub struct SoftwareError {
     pub privileged: bool,
     /// Invalid flag bits, for status 0x11.
     pub invalid_flags: u32,
+    /// Operand of a page fault, as in bits 3:1 of the fault information of a record; 0 if it is not known.
+    pub operand: u8,
+    /// The handle of the permissions table that has to do with the error, if one has.
+    pub idpt_handle: Option<u16>,
     /// Fault address, 0 if there is none.
     pub addr: u64,
 }
@@ -51,6 +55,8 @@ impl SoftwareError {
             pasid: by.pasid.unwrap_or(0),
             privileged: by.privileged,
             invalid_flags: 0,
+            operand: 0,
+            idpt_handle: None,
             addr: 0,
         }
     }

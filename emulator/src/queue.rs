@@ -259,6 +259,7 @@ impl WorkQueue {
         if !retry && self.submit(shared, client, d, way, ims) == Submit::Accepted {
             return Enqcmd::Accepted;
         }
+        shared.faults.refused();
         self.refused()
     }
 
@@ -279,6 +280,7 @@ impl WorkQueue {
             }
             Submit::Closed => {}
         }
+        shared.faults.refused();
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 

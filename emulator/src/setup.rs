@@ -22,6 +22,7 @@ pub(crate) struct Setup {
     page_requests: AtomicBool,
     max_transfer_size: AtomicU64,
     max_batch_size: AtomicU32,
+    max_sgl_size: AtomicU32,
     op_config: [AtomicU64; 4],
     requester: AtomicU32,
 }
@@ -47,6 +48,7 @@ impl Setup {
         self.page_requests.store(config.page_requests && config.ats, o);
         self.max_transfer_size.store(config.max_transfer_size, o);
         self.max_batch_size.store(config.max_batch_size, o);
+        self.max_sgl_size.store(config.max_sgl_size, o);
         for (to, from) in self.op_config.iter().zip(config.op_config) {
             to.store(from, o);
         }
@@ -67,6 +69,7 @@ impl Setup {
             page_requests: self.page_requests(),
             max_transfer_size: self.max_transfer_size(),
             max_batch_size: self.max_batch_size(),
+            max_sgl_size: self.max_sgl_size(),
             op_config: [0, 1, 2, 3].map(|i| self.op_config[i].load(o)),
         }
     }
@@ -119,6 +122,10 @@ impl Setup {
         self.max_batch_size.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn max_sgl_size(&self) -> u32 {
+        self.max_sgl_size.load(Ordering::Relaxed)
+    }
+
     /// Whether the queue offers an operation.
     #[inline]
     pub(crate) fn offers(&self, opcode: u8) -> bool {
@@ -136,8 +143,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let config =
-            WqConfig::dedicated(9).priority(3).group(2).max_transfer_size(1 << 12).without(3).page_requests(false);
+        let limits = WqConfig::dedicated(9).max_transfer_size(1 << 12).max_sgl_size(64);
+        let config = limits.priority(3).group(2).without(3).page_requests(false);
         let setup = Setup::new(&WqConfig::shared(5));
         let by = Requester { pasid: Some(0xf_ffff), privileged: true };
         setup.set(&config, by);

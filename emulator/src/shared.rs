@@ -12,6 +12,7 @@ use crate::events::Events;
 use crate::fault::Faults;
 use crate::memory::Space;
 use crate::observe::{ErrorLatch, SoftwareError};
+use crate::permissions::Permissions;
 use crate::queue::{ClientState, WorkQueue, wq_state};
 use crate::setup::Setup;
 use crate::try_lock::TryLock;
@@ -32,13 +33,14 @@ pub(crate) mod dev_state {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) space: Space,
-    /// Memory is trusted, and nobody is told of events.
+    /// Memory is trusted, nobody is told of events, and nothing is held back.
     may_be_plain: bool,
     pub(crate) queues: Box<[WorkQueue]>,
     pub(crate) groups: Box<[Group]>,
     pub(crate) engines: Box<[EngineSlot]>,
     pub(crate) faults: Faults,
     pub(crate) errors: ErrorLatch,
+    pub(crate) permissions: Permissions,
     pub(crate) shutdown: AtomicBool,
     /// Who is told of errors, interrupts and halts.
     pub(crate) events: Option<Arc<dyn Events>>,
@@ -178,8 +180,9 @@ impl Shared {
         let manual = if config.manual { std::mem::take(&mut machines) } else { Vec::new() };
         let shared = Self {
             faults: Faults::new(&config.faults, config.seed),
+            may_be_plain: matches!(space, Space::Trusted) && events.is_none() && config.pace.is_none(),
+            permissions: Permissions::new(&config),
             config,
-            may_be_plain: matches!(space, Space::Trusted) && events.is_none(),
             space,
             queues,
             groups,

@@ -14,7 +14,7 @@ use idxd_sys::{Descriptor, flag, opcode, portal, status};
 
 #[test]
 fn a_driver_probes_configures_uses_and_removes_the_device() {
-    for (config, operations) in [(Config::sapphire_rapids(), 0x1_003f_027f), (Config::granite_rapids(), 0x1_00bf_07ff)]
+    for (config, operations) in [(Config::sapphire_rapids(), 0x1_003f_027f), (Config::granite_rapids(), 0x7b_00bf_07ff)]
     {
         let version = config.version;
         let d = function(config);

@@ -47,7 +47,8 @@ impl Random {
         match self.below(8) {
             0 => self.next(),
             1 => self.below(0x1_0000),
-            2 | 3 => 0x300 + self.below(0x400),
+            2 => 0x300 + self.below(0x400),
+            3 => 0x9000 + self.below(0x80),
             _ => 0x80 + self.below(0x80),
         }
     }
@@ -62,7 +63,7 @@ fn anything(random: &mut Random, d: &Driver) {
         5 => d.w32(CMD, random.next() as u32),
         // Commands that make sense more often than any number does.
         6 => {
-            let (command, operand) = (1 + random.below(14) as u32, random.below(4) as u32);
+            let (command, operand) = (1 + random.below(17) as u32, random.below(4) as u32);
             d.w32(CMD, command << 20 | operand | random.next() as u32 & 1 << 31);
         }
         7 => d.configure(&[SHARED, DEDICATED]),
@@ -103,7 +104,11 @@ fn recovers(d: &Driver, what: &str) {
 #[test]
 fn random_software_cannot_break_a_function() {
     for seed in 1..=12 {
-        let config = if seed % 2 == 0 { Config::sapphire_rapids() } else { Config::granite_rapids() };
+        let config = match seed % 3 {
+            0 => Config::sapphire_rapids(),
+            1 => Config::granite_rapids(),
+            _ => Config::diamond_rapids(),
+        };
         let d = function(config);
         let mut random = Random::new(seed);
         for _ in 0..4000 {

@@ -57,3 +57,77 @@ pub const fn submitter(word: u64) -> u32 {
 pub const fn access(word: u64) -> u32 {
     (word >> ACCESS_SHIFT) as u32 & crate::limits::PASID_MASK
 }
+
+/// Register IDCAP: what a device offers (section 9.2.18).
+pub mod idcap {
+    /// Bits 1:0: types of entries; bit n for type n.
+    pub const TYPES: u64 = 0b11;
+    /// Bits 23:8: the number of entries.
+    pub const ENTRIES: u64 = 0xffff << 8;
+    /// Bit 24: windows may be addressed by offset.
+    pub const OFFSET_MODE: u64 = 1 << 24;
+    /// Bit 25: the suppress-drain flag of an update-window descriptor.
+    pub const SUPPRESS_DRAIN: u64 = 1 << 25;
+    /// Bits 27:26: binary logarithm of the size of an entry, less 5.
+    pub const ENTRY_SIZE: u64 = 0b11 << 26;
+
+    /// The number of entries.
+    #[inline]
+    pub const fn entries(value: u64) -> u16 {
+        ((value & ENTRIES) >> 8) as u16
+    }
+
+    /// Bytes of an entry.
+    #[inline]
+    pub const fn entry_size(value: u64) -> u16 {
+        32 << ((value & ENTRY_SIZE) >> 26)
+    }
+}
+
+/// Register IDBR: with which PASID bitmaps are read (section 9.2.19).
+pub mod idbr {
+    /// Bit 0: the reads carry a PASID.
+    pub const PASID_ENABLE: u32 = 1 << 0;
+    /// Bit 1: they are privileged.
+    pub const PRIVILEGED: u32 = 1 << 1;
+    /// Bits 4:2: their traffic class.
+    pub const TRAFFIC_CLASS: u32 = 0b111 << 2;
+    /// Bits 27:8: their PASID.
+    pub const PASID: u32 = crate::limits::PASID_MASK << 8;
+}
+
+/// Error code of the commands that request and release handles: there is no such entry (table 5-8).
+pub const COMMAND_NO_ENTRY: u32 = 0x51;
+/// Error code of the command that requests a handle: none is left.
+pub const COMMAND_NO_HANDLE: u32 = 0x52;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_an_entry_do_not_meet() {
+        let fields = [
+            USABLE,
+            ALLOW_UPDATE,
+            TYPE,
+            u64::from(crate::limits::PASID_MASK) << SUBMITTER_SHIFT,
+            READ,
+            WRITE,
+            KEEP_PRIVILEGE,
+            WINDOW_ENABLE,
+            WINDOW_OFFSET,
+            u64::from(crate::limits::PASID_MASK) << ACCESS_SHIFT,
+            RESERVED,
+        ];
+        assert_eq!(fields.iter().fold(0, |seen, field| seen ^ field), u64::MAX, "each bit belongs to one");
+        assert_eq!(fields.iter().map(|field| field.count_ones()).sum::<u32>(), 64);
+    }
+
+    #[test]
+    fn capabilities_at_their_ends() {
+        assert_eq!((idcap::entries(u64::MAX), idcap::entry_size(u64::MAX)), (0xffff, 256));
+        assert_eq!((idcap::entries(0), idcap::entry_size(0)), (0, 32));
+        assert_eq!(BITMAP_SIZE * 8, crate::limits::PASID_MASK as usize + 1);
+    }
+}

@@ -37,7 +37,7 @@ impl Op<'_, '_> {
             if fence {
                 failed |= window.run(self.x)?;
             }
-            if fence && failed {
+            if fence && self.fails_at_a_fence(failed) {
                 self.x.counters.abandoned.add(u64::from(count - index));
                 return Ok(self.ended(true, index, None));
             }
@@ -48,6 +48,12 @@ impl Op<'_, '_> {
         }
         failed |= window.run(self.x)?;
         Ok(self.ended(failed, count, None))
+    }
+
+    /// Whether a fence abandons what follows. A member whose record is on its way through the event log may turn out to have
+    /// failed: nobody knows yet whether software can deliver the record.
+    fn fails_at_a_fence(&self, failed: bool) -> bool {
+        failed || self.x.batch.records != 0
     }
 
     /// The same without a window: each member runs before the next is read.
@@ -67,7 +73,7 @@ impl Op<'_, '_> {
                 Ok(member) => member,
                 Err(fault) => return Ok(self.ended(failed, index, Some(fault))),
             };
-            if failed && member.flags() & flag::FENCE != 0 {
+            if member.flags() & flag::FENCE != 0 && self.fails_at_a_fence(failed) {
                 self.x.counters.abandoned.add(u64::from(count - index));
                 return Ok(self.ended(true, index, None));
             }

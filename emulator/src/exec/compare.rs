@@ -24,6 +24,7 @@ impl Op<'_, '_> {
             // What was compared before the fault was equal, so the fault is the first thing to report.
             let (one, two) = match spans {
                 Ok(spans) => spans,
+                Err(halt) if self.again(&halt) => continue,
                 Err(halt) => return self.partial(halt, done),
             };
             let mut at = 0;

@@ -21,6 +21,8 @@ impl Op<'_, '_> {
     /// Ends the descriptor: counts, writes the record if the rules ask for one, then interrupts if that was requested.
     /// Returns the final status.
     pub(super) fn complete(&mut self, ended: &CompletionRecord) -> Result<u8, Stopped> {
+        // The operands are done with; what becomes of them while the record's page is waited for does not matter.
+        self.x.round.end();
         if self.stopped {
             return Err(Stopped);
         }
@@ -28,7 +30,10 @@ impl Op<'_, '_> {
         if !matches!(code, status::SUCCESS | status::SUCCESS_FALSE) {
             self.x.counters.failed.add(1);
         }
-        match self.write_record(ended, code) {
+        let written = self.write_record(ended, code);
+        // Whoever hears of the interrupt may take the pages away and wait.
+        self.x.round.end();
+        match written {
             Written::Record(status) => {
                 if self.flag(flag::RCI)
                     && let Some(events) = &self.x.shared.events
@@ -116,6 +121,8 @@ impl Op<'_, '_> {
     /// Reports an error about this descriptor: to the event log, or else to the software error register. `ended` is the
     /// record that nobody sees. Returns whether the log has it.
     pub(super) fn report(&mut self, error: u8, addr: u64, ended: Option<&CompletionRecord>) -> bool {
+        // The log is written in a section of its own, and others are told.
+        self.x.round.end();
         let code = error & status::CODE_MASK;
         let of = SoftwareError::of(code, self.x.queue.index, self.x.requester, self.d, self.member);
         let invalid_flags = match ended {
@@ -125,10 +132,15 @@ impl Op<'_, '_> {
         // The record names the operand, for both in bits 3:1 of the fault information.
         let operand = match (code, ended) {
             (status::CR_FAULT, _) => Operand::Record as u8,
-            (status::BATCH_LIST_FAULT | status::DRAIN_FAULT, Some(ended)) => ended.fault_info >> 1 & 7,
+            (
+                status::BATCH_LIST_FAULT | status::DRAIN_FAULT | status::PAGE_FAULT | status::PAGE_RESPONSE,
+                Some(ended),
+            ) => ended.fault_info >> 1 & 7,
             _ => 0,
         };
-        let error = SoftwareError { write: error & status::FAULT_WRITE != 0, invalid_flags, addr, ..of };
+        let idpt_handle = self.domains.reported(code, operand, ended);
+        let write = error & status::FAULT_WRITE != 0;
+        let error = SoftwareError { write, invalid_flags, operand, idpt_handle, addr, ..of };
         let record_fault = code == status::CR_FAULT;
         let entry = LogEntry {
             error,
@@ -137,7 +149,6 @@ impl Op<'_, '_> {
             target: self.x.target(self.d),
             interrupt: self.flag(flag::RCI),
             requested: self.flag(flag::RCR),
-            operand,
             record: ended,
         };
         if self.x.shared.events.as_ref().is_some_and(|events| events.log(&entry)) {

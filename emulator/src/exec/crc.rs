@@ -45,6 +45,7 @@ impl Op<'_, '_> {
             });
             let (from, to) = match spans {
                 Ok(spans) => spans,
+                Err(halt) if self.again(&halt) => continue,
                 Err(halt) => {
                     let ended = self.partial(halt, done)?;
                     // The value counts only if something was summed.

@@ -57,6 +57,7 @@ impl Op<'_, '_> {
             self.x.check_stop()?;
             let n = match self.pair(done, &mut old, &mut new) {
                 Ok(n) => n,
+                Err(halt) if self.again(&halt) => continue,
                 Err(halt) => return self.create_faulted(halt, done, made),
             };
             let (old, new) = (&old[..n], &new[..n]);
@@ -88,11 +89,13 @@ impl Op<'_, '_> {
     fn pair(&mut self, done: u64, old: &mut [u8; BLOCK], new: &mut [u8; BLOCK]) -> Result<usize, Halt> {
         let (a, b) = (self.d.src_addr, self.d.dst_addr);
         let left = (self.size() - done).min(BLOCK as u64);
+        let held = self.x.round.held();
         let one = self.data(Operand::Source, a, done, left, Access::Read)?;
         let two = self.data(Operand::Source2, b, done, one.len as u64, Access::Read)?;
         let n = two.len / UNIT * UNIT;
         if n == 0 {
             // A span ends inside the next unit.
+            self.x.round.release(held);
             self.take(Operand::Source, a, done, &mut old[..UNIT])?;
             self.take(Operand::Source2, b, done, &mut new[..UNIT])?;
             return Ok(UNIT);
@@ -102,6 +105,7 @@ impl Op<'_, '_> {
             self.x.shared.space.load(one.ptr, &mut old[..n]);
             self.x.shared.space.load(two.ptr, &mut new[..n]);
         }
+        self.x.round.release(held);
         Ok(n)
     }
 

@@ -2,20 +2,28 @@
 //!
 //! Every operation walks its operands in *spans*. A span is what the address space can give at once; a fault ends the walk, and
 //! the operation says how far it got. Between spans (at most `Config::chunk` bytes) the engine looks whether it must stop;
-//! a stopped descriptor ends without a record.
+//! a stopped descriptor ends without a record. That look also ends what may be done with the spans so far (`round`).
 
 mod batch;
 mod compare;
 mod complete;
 mod control;
+mod convert;
 mod crc;
 mod delta;
 mod dif;
 mod fetch;
 mod fill;
+mod gather;
+mod gather_reduce;
 mod guard;
+mod inter_domain;
 mod moves;
+mod pace;
 mod quick;
+mod round;
+mod rules;
+mod typed;
 mod validate;
 mod whole;
 
@@ -25,11 +33,13 @@ use std::time::{Duration, Instant};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
 pub(crate) use self::complete::BatchLog;
+use self::inter_domain::Domains;
 pub(crate) use self::quick::{Quick, run as run_quick};
+pub(crate) use self::round::Round;
 use crate::config::gencap;
 use crate::events::Target;
 use crate::fault::{Armed, Region};
-use crate::memory::{Access, PAGE_SIZE, Requester, Span};
+use crate::memory::{Access, PAGE_SIZE, PageFault, Requester, Span};
 use crate::observe::EngineCounters;
 use crate::prng::Prng;
 use crate::queue::{ClientState, WorkQueue};
@@ -49,18 +59,24 @@ pub(crate) struct Exec<'a> {
     /// The descriptor came through a portal of the interrupt message storage.
     pub(crate) message_storage: bool,
     pub(crate) batch: BatchLog,
+    /// The descriptor under execution uses memory of other PASIDs, which may want it to stop.
+    pub(crate) in_domains: bool,
+    pub(crate) round: Round<'a>,
 }
 
 impl Exec<'_> {
-    /// Ends the operation if the device or queue must stop.
+    /// Ends the round, and the operation if the device or queue must stop.
     #[inline]
     fn check_stop(&self) -> Result<(), Stopped> {
+        self.round.end();
         if self.stops() { Err(Stopped) } else { Ok(()) }
     }
 
     #[inline]
     fn stops(&self) -> bool {
-        self.shared.stops(self.queue) || self.client.aborting.load(Ordering::Acquire)
+        self.shared.stops(self.queue)
+            || self.client.aborting.load(Ordering::Acquire)
+            || self.in_domains && self.shared.permissions.must_leave(self.engine).is_some()
     }
 
     fn has(&self, gencap_bit: u64) -> bool {
@@ -108,6 +124,8 @@ enum Operand {
     Destination = 3,
     Destination2 = 4,
     Record = 5,
+    /// A scatter-gather list.
+    List = 6,
 }
 
 /// An access that could not be made.
@@ -117,7 +135,13 @@ struct Fault {
     status: u8,
     addr: u64,
     operand: Operand,
+    /// While a page request was waited for, a span of the round has moved, this one. None of the round may be used; an
+    /// operation that holds several looks at all of them again ([`Op::again`]), for others it is a fault like any.
+    moved: bool,
 }
+
+/// Rounds of a descriptor that may start again because spans have moved.
+const MOVES: u32 = 16;
 
 /// Why a walk ended early.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +189,7 @@ pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> 
 /// The same for a descriptor that is not plain, or has been looked at for that, and has been counted.
 #[inline(never)]
 pub(crate) fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
+    let begun = x.begun();
     let mut armed = Armed::default();
     if x.shared.faults.active() {
         armed = x.shared.faults.arm(d.opcode(), &regions(d));
@@ -176,7 +201,7 @@ pub(crate) fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u
             return Ok(status::SUCCESS);
         }
     }
-    let mut op = Op { x, d, armed, member, stopped: false };
+    let mut op = Op { x, d, armed, member, stopped: false, moves: 0, domains: Domains::default() };
     if d.flags() & flag::CRAV != 0 && !d.completion_addr.is_multiple_of(32) {
         op.x.counters.failed.add(1);
         op.report(status::CR_ALIGN, d.completion_addr, None);
@@ -186,9 +211,12 @@ pub(crate) fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u
         Some(status) => record(status),
         None => match op.check() {
             Err(refused) => refused,
-            Ok(()) => op.dispatch()?,
+            Ok(()) => op.execute()?,
         },
     };
+    if let Some(begun) = begun {
+        op.x.hold(begun, d, &ended, member.is_some())?;
+    }
     op.complete(&ended)
 }
 
@@ -200,9 +228,19 @@ struct Op<'a, 'x> {
     member: Option<u16>,
     /// A page request was given up because of a stop: what looks like a fault is none, and nobody hears of it.
     stopped: bool,
+    /// Rounds that started again because spans have moved.
+    moves: u32,
+    /// Operands that lie in the memory of another PASID.
+    domains: Domains<'x>,
 }
 
 impl Op<'_, '_> {
+    /// Executes a descriptor that has passed its checks.
+    fn execute(&mut self) -> Outcome {
+        let ended = self.enter_domains().map_or_else(Ok, |()| self.dispatch());
+        self.settle(ended)
+    }
+
     fn check(&self) -> Result<(), CompletionRecord> {
         if self.x.quick.passes(self.d) { Ok(()) } else { validate::check(self.x, self.d, self.member.is_some()) }
     }
@@ -213,9 +251,9 @@ impl Op<'_, '_> {
             opcode::BATCH => self.batch(),
             opcode::DRAIN => self.drain(),
             opcode::MEMMOVE => self.memmove(),
-            opcode::FILL => self.fill(),
-            opcode::COMPARE => self.compare(),
-            opcode::COMPVAL => self.compare_pattern(),
+            opcode::FILL | opcode::INTER_DOMAIN_FILL => self.fill(),
+            opcode::COMPARE | opcode::INTER_DOMAIN_COMPARE => self.compare(),
+            opcode::COMPVAL | opcode::INTER_DOMAIN_COMPVAL => self.compare_pattern(),
             opcode::DUALCAST => self.dualcast(),
             opcode::CRCGEN => self.crc(false),
             opcode::COPY_CRC => self.crc(true),
@@ -224,6 +262,14 @@ impl Op<'_, '_> {
             opcode::AP_DELTA => self.apply_delta(),
             opcode::TRANSL_FETCH => self.translation_fetch(),
             opcode::DIF_CHECK..=opcode::DIF_UPDT | opcode::DIX_GEN => self.data_integrity(),
+            opcode::TYPE_CONV | opcode::REDUCE | opcode::REDUCE_DUALCAST => self.elementwise(),
+            opcode::GATHER_REDUCE => self.gather_reduce(),
+            opcode::GATHER_COPY => self.gather_copy(),
+            opcode::SCATTER_COPY => self.scatter_copy(),
+            opcode::SCATTER_FILL => self.scatter_fill(),
+            opcode::UPDATE_WINDOW => self.update_window(),
+            // Operands know in which domain they lie. What overlaps across domains cannot be seen.
+            opcode::INTER_DOMAIN_COPY => self.move_forward(),
             // The checks let nothing else through.
             _ => Ok(record(status::BAD_OPCODE)),
         }
@@ -253,17 +299,30 @@ impl Op<'_, '_> {
     fn span(&mut self, operand: Operand, addr: u64, len: u64, access: Access, block: bool) -> Result<Span, Fault> {
         // No byte beyond the last address exists.
         let len = len.min((u64::MAX - addr).saturating_add(1));
-        if !self.armed.any_fault
-            && let Ok(span) = self.x.shared.space.translate(self.x.requester, addr, len, access)
-        {
-            debug_assert!(span.len >= 1 && span.len as u64 <= len);
-            return Ok(span);
+        let mut known = None;
+        if !self.armed.any_fault {
+            match self.translate(operand, addr, len, access) {
+                Ok(span) => {
+                    debug_assert!(span.len >= 1 && span.len as u64 <= len);
+                    return Ok(span);
+                }
+                Err(page) => known = Some(page),
+            }
         }
-        self.span_slow(operand, addr, len, access, block)
+        self.span_slow(operand, addr, len, access, block, known)
     }
 
+    /// `known` is the fault that the first translation has ended with, if there was one.
     #[cold]
-    fn span_slow(&mut self, operand: Operand, addr: u64, len: u64, access: Access, block: bool) -> Result<Span, Fault> {
+    fn span_slow(
+        &mut self,
+        operand: Operand,
+        addr: u64,
+        len: u64,
+        access: Access,
+        block: bool,
+        mut known: Option<PageFault>,
+    ) -> Result<Span, Fault> {
         let refused = refused(block);
         // A queue that makes no page requests has none granted.
         let block = block && self.x.queue.setup.page_requests();
@@ -283,15 +342,25 @@ impl Op<'_, '_> {
                     continue;
                 }
             }
-            let space = &self.x.shared.space;
-            match space.translate(self.x.requester, addr, len, access) {
+            let known = known.take().map(Err);
+            match known.unwrap_or_else(|| self.translate(operand, addr, len, access)) {
                 Ok(span) => return Ok(span),
                 Err(page) => {
                     self.x.counters.page_faults.add(1);
+                    let fault = self.fault(refused, page.addr, operand, access);
+                    if !block {
+                        return Err(fault);
+                    }
+                    self.x.round.suspend();
                     let stop = || self.x.stops();
-                    if !(block && space.resolve(self.x.requester, page.addr, access, &stop)) {
-                        self.stopped |= block && stop();
-                        return Err(self.fault(refused, page.addr, operand, access));
+                    let granted = self.resolve(operand, page.addr, access, &stop);
+                    self.stopped |= !granted && stop();
+                    if let Some(held) = self.x.round.resume() {
+                        let fault = self.fault(refused, held.addr, held.operand, held.access);
+                        return Err(Fault { moved: true, ..fault });
+                    }
+                    if !granted {
+                        return Err(fault);
                     }
                 }
             }
@@ -299,10 +368,18 @@ impl Op<'_, '_> {
         Err(self.fault(refused, addr, operand, access))
     }
 
+    /// Whether a round that was ended by this starts again: spans have moved, and not too often yet.
+    fn again(&mut self, halt: &Halt) -> bool {
+        let Halt::Fault(Fault { moved: true, .. }) = halt else { return false };
+        self.moves += 1;
+        self.moves <= MOVES
+    }
+
     fn fault(&self, status: u8, addr: u64, operand: Operand, access: Access) -> Fault {
         let write = if access == Access::Write { status::FAULT_WRITE } else { 0 };
         let mask = if self.x.shared.config.mask_fault_address { PAGE_SIZE - 1 } else { 0 };
-        Fault { status: status | write, addr: addr & !mask, operand }
+        let addr = if self.domains.hides(operand) { 0 } else { addr & !mask };
+        Fault { status: status | write, addr, operand, moved: false }
     }
 
     /// The record of an operation that a fault ended after `done` bytes.
@@ -314,8 +391,10 @@ impl Op<'_, '_> {
 
     /// A record with a status of the caller's choice that names a fault.
     fn faulted(&self, status: u8, fault: Fault) -> CompletionRecord {
-        let masked = u8::from(self.x.shared.config.mask_fault_address);
+        let masked = u8::from(self.x.shared.config.mask_fault_address || self.domains.hides(fault.operand));
+        let handle = self.domains.handle(fault.operand).map_or(0, u64::from);
         CompletionRecord {
+            op_specific: [handle, 0],
             fault_addr: fault.addr,
             fault_info: if self.x.has(gencap::FAULT_INFO) { (fault.operand as u8) << 1 | masked } else { 0 },
             ..record(status)
@@ -331,6 +410,7 @@ impl Op<'_, '_> {
     /// Copies `buf.len()` bytes at `addr` out of device memory.
     fn fetch(&mut self, operand: Operand, addr: u64, buf: &mut [u8], block: bool) -> Result<(), Fault> {
         let mut done = 0;
+        let held = self.x.round.held();
         while done < buf.len() {
             let Some(at) = addr.checked_add(done as u64) else {
                 return Err(self.fault(refused(block), u64::MAX, operand, Access::Read));
@@ -338,6 +418,7 @@ impl Op<'_, '_> {
             let span = self.span(operand, at, (buf.len() - done) as u64, Access::Read, block)?;
             // SAFETY: the whole of a span for reading; it is not longer than the rest of `buf`.
             unsafe { self.x.shared.space.load(span.ptr, &mut buf[done..done + span.len]) };
+            self.x.round.release(held);
             done += span.len;
         }
         Ok(())
@@ -350,6 +431,7 @@ fn regions(d: &Descriptor) -> [Region; 5] {
     let size = u64::from(d.xfer_size);
     let mut set = |i: usize, addr, len, access| all[i] = Region { addr, len, access, record: i == 4 };
     let (read, write) = (Access::Read, Access::Write);
+    let mut scattered = None;
     match d.opcode() {
         opcode::BATCH => set(0, d.src_addr, size * 64, read),
         opcode::MEMMOVE | opcode::COPY_CRC => {
@@ -387,13 +469,16 @@ fn regions(d: &Descriptor) -> [Region; 5] {
             set(0, d.src_addr, u64::from(d.flags() & flag::DRAIN_READBACK_1 != 0), read);
             set(1, d.dst_addr, u64::from(d.flags() & flag::DRAIN_READBACK_2 != 0), read);
         }
-        _ => {}
+        _ => scattered = typed::regions(d, &mut set),
     }
     if matches!(d.opcode(), opcode::CRCGEN | opcode::COPY_CRC) && d.flags() & flag::CRC_READ_SEED != 0 {
         set(3, d.op_specific[1], if d.flags() & flag::CRC_64 != 0 { 8 } else { 4 }, read);
     }
     if d.flags() & flag::CRAV != 0 {
         set(4, d.completion_addr, 32, write);
+    }
+    if let Some(anywhere) = scattered {
+        all[3] = anywhere;
     }
     all
 }

@@ -14,7 +14,7 @@ impl Op<'_, '_> {
         if must || may { self.move_backward() } else { self.move_forward() }
     }
 
-    fn move_forward(&mut self) -> Outcome {
+    pub(super) fn move_forward(&mut self) -> Outcome {
         let (src, dst, size) = (self.d.src_addr, self.d.dst_addr, self.size());
         let mut done = 0;
         while done < size {
@@ -30,6 +30,7 @@ impl Op<'_, '_> {
                     unsafe { self.x.shared.space.copy(from.ptr, to.ptr, to.len) };
                     done += to.len as u64;
                 }
+                Err(halt) if self.again(&halt) => {}
                 Err(halt) => return self.partial(halt, done),
             }
         }
@@ -54,6 +55,7 @@ impl Op<'_, '_> {
                     unsafe { self.x.shared.space.copy(from, to, n) };
                     left -= n as u64;
                 }
+                Err(halt) if self.again(&halt) => {}
                 Err(halt) => {
                     let ended = self.partial(halt, size - left)?;
                     return Ok(CompletionRecord { result: 1, ..ended });
@@ -102,6 +104,7 @@ impl Op<'_, '_> {
                     unsafe { self.x.shared.space.copy_twice(from.ptr, [to.ptr, to2.ptr], to2.len) };
                     done += to2.len as u64;
                 }
+                Err(halt) if self.again(&halt) => {}
                 Err(halt) => return self.partial(halt, done),
             }
         }

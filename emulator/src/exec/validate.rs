@@ -5,12 +5,12 @@
 
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
-use super::{Exec, delta, dif, fetch, record};
+use super::{Exec, delta, dif, fetch, record, rules};
 use crate::config::{Checks, VERSION_3_0, gencap};
 
 /// Flags every operation may carry, as far as other rules allow.
 const COMMON: u32 = flag::FENCE | flag::CRAV | flag::RCR | flag::CR_TC;
-const CACHE: u32 = flag::CACHE_CONTROL | flag::DEST_READBACK | flag::CACHE_CONTROL_3;
+pub(super) const CACHE: u32 = flag::CACHE_CONTROL | flag::DEST_READBACK | flag::CACHE_CONTROL_3;
 const BOF: u32 = flag::BLOCK_ON_FAULT;
 const SO: u32 = flag::STRICT_ORDER;
 const TC1: u32 = flag::ADDR1_TC;
@@ -41,6 +41,7 @@ pub(super) fn check(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> Result<(), 
     let size = u64::from(d.xfer_size);
     match code {
         opcode::NOP | opcode::DRAIN => return Ok(()),
+        code if rules::covers(code) => return rules::check(x, d),
         opcode::BATCH => {
             let least = if x.has(gencap::BATCH_1) { 1 } else { 2 };
             fail(!(least..=x.queue.setup.max_batch_size()).contains(&d.xfer_size), status::BAD_COUNT)?;
@@ -113,7 +114,7 @@ pub(super) fn invalid_flags(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> u32
         | opcode::CR_DELTA | opcode::DIF_CHECK | opcode::DIX_GEN => flag::CRAV | flag::RCR,
         opcode::DRAIN if set(flag::RCI) => 0,
         opcode::DRAIN => flag::RCR,
-        _ => 0,
+        _ => rules::needed(code, flags),
     };
     invalid | needed & !flags | invalid_cache_control(x, code, flags)
 }
@@ -144,7 +145,7 @@ fn allowed(x: &Exec<'_>, code: u8, flags: u32) -> u32 {
         opcode::CR_DELTA => BOF | flag::CHECK_RESULT | CACHE | SO | TC1 | TC2 | TC3,
         opcode::TRANSL_FETCH => BOF | when(x.has(gencap::TRANSLATION_FETCH_STRIDE), flag::FETCH_STRIDE),
         opcode::DIF_CHECK => BOF | TC1,
-        _ => 0,
+        _ => rules::allowed(x, code),
     }
 }
 
@@ -206,6 +207,7 @@ pub(super) fn reserved_bytes_clear(d: &Descriptor) -> bool {
             tail && d.dst_addr == 0 && w40 == 0 && stride
         }
         opcode::DIF_CHECK..=opcode::DIF_UPDT | opcode::DIX_GEN => dif::reserved_bytes_clear(d),
+        code if rules::covers(code) => rules::reserved_bytes_clear(d),
         _ => after_38,
     }
 }

@@ -25,6 +25,7 @@ impl Op<'_, '_> {
         let addr = self.address(operand, base, offset, Access::Write)?;
         let block = self.flag(flag::BLOCK_ON_FAULT);
         // Most pieces lie in one span, which is both looked at and written.
+        let held = self.x.round.held();
         let mut seen = 0;
         while seen < piece.len() {
             let at = self.address(operand, addr, seen as u64, Access::Write)?;
@@ -32,8 +33,10 @@ impl Op<'_, '_> {
             if span.len == piece.len() {
                 // SAFETY: the whole of a span for writing.
                 unsafe { self.x.shared.space.store(piece, span.ptr) };
+                self.x.round.release(held);
                 return Ok(());
             }
+            self.x.round.release(held);
             seen += span.len;
         }
         let mut done = 0;
@@ -42,6 +45,7 @@ impl Op<'_, '_> {
             let span = self.span(operand, at, (piece.len() - done) as u64, Access::Write, block)?;
             // SAFETY: the whole of a span for writing, which is not longer than the rest of the piece.
             unsafe { self.x.shared.space.store(&piece[done..done + span.len], span.ptr) };
+            self.x.round.release(held);
             done += span.len;
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use thiserror::Error;
 
-use super::{Access, AddressSpace, PAGE_SIZE, PageFault, Requester, Span, words};
+use super::{Access, AddressSpace, GuestRam, PAGE_SIZE, PageFault, Requester, Span, words};
 
 const PRESENT: u8 = 1;
 const READABLE: u8 = 2;
@@ -21,7 +21,7 @@ const RESOLVABLE: u8 = 8;
 const MAX_PAGES_PER_SPAN: u64 = 16;
 
 /// What the device may do with a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Reads only.
     ReadOnly,
@@ -32,6 +32,14 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// Whether an access is allowed.
+    pub const fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => !matches!(self, Self::WriteOnly),
+            Access::Write => !matches!(self, Self::ReadOnly),
+        }
+    }
+
     const fn bits(self) -> u8 {
         match self {
             Self::ReadOnly => READABLE,
@@ -261,6 +269,16 @@ unsafe impl AddressSpace for CheckedMemory {
     }
 }
 
+// SAFETY: as above. The bits of a page say what a device may do that uses the memory directly; the bytes are there in any
+// case, for reads and writes.
+unsafe impl GuestRam for CheckedMemory {
+    fn span(&self, addr: u64, len: u64) -> Option<Span> {
+        let arenas = self.arenas.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let arena = arenas.iter().find(|arena| arena.page_of(addr).is_some())?;
+        Some(Span { ptr: arena.ptr(addr), len: (arena.last() - addr).saturating_add(1).min(len) as usize })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,6 +325,20 @@ mod tests {
         assert_eq!(m.translate(BY, 0x2004, 1, Access::Write).unwrap_err(), PageFault { addr: 0x2004 });
         assert_eq!(m.translate(BY, 0x4ff0, u64::MAX, Access::Read).unwrap().len, 0x10);
         assert!(m.translate(BY, 0x5000, 1, Access::Read).is_err());
+    }
+
+    #[test]
+    fn as_physical_memory_it_is_there_whatever_the_bits_say() {
+        let m = CheckedMemory::new();
+        m.map(0x1000, 0x2000, Permission::ReadOnly).unwrap();
+        m.set_present(0x2000, 0x1000, false).unwrap();
+        assert_eq!(m.span(0x1ff8, 0x9000).unwrap().len, 0x1008);
+        assert_eq!(m.span(0x1ff8, 8).unwrap().len, 8);
+        assert!(m.span(0x3000, 1).is_none() && m.span(0xfff, 1).is_none());
+        assert_eq!(m.replace(0x2008, 0, 7), Some(true));
+        let mut bytes = [0; 8];
+        m.read(0x2008, &mut bytes).unwrap();
+        assert_eq!(bytes, 7u64.to_ne_bytes());
     }
 
     #[test]

@@ -6,8 +6,10 @@
 
 mod agreement;
 mod checked;
+mod device;
 mod device_tlb;
 mod guest;
+mod pasids;
 mod ram;
 pub(crate) mod trusted;
 mod words;
@@ -22,8 +24,10 @@ pub(crate) use ram::tests as ram_tests;
 
 pub use agreement::{Agreement, Audit};
 pub use checked::{CheckedMemory, MapError, Permission};
+pub use device::DeviceMemory;
 pub use device_tlb::{DeviceTlb, Ignored, TlbCounters};
 pub use guest::{GuestMemory, IommuState, PATIENCE, PageRequest, PageRequests};
+pub use pasids::PasidMemory;
 pub use ram::{GuestRam, MAX_RANGES, RamError, RamMap};
 
 /// Size of a page, the granule of faults (bytes).
@@ -112,6 +116,13 @@ const NO_PASID: u32 = 1 << 30;
 /// Two more rules are not about safety: implementations must not wait for the device, and a panic in one halts it.
 /// Waiting, with a bound, for an operating system that brings in a page is what [`resolve`](Self::resolve) is for, and
 /// [`resolve_unless`](Self::resolve_unless) where the bound is more than some milliseconds.
+///
+/// # Sections
+///
+/// The device translates between [`begin`](Self::begin) and [`end`](Self::end), and uses the spans of a section only until
+/// its end. Inside a section it waits for nothing; it is outside while it asks for a page, raises an interrupt or waits for
+/// another descriptor. So whoever takes a page away can wait for the sections that began before: after that the device
+/// leaves the page alone. Sections are short, a few spans of at most `Config::chunk` bytes each.
 pub unsafe trait AddressSpace: Send + Sync {
     /// Translates up to `len` bytes (at least 1 is asked for) at `addr`. A shorter span is fine: the device asks again.
     fn translate(&self, by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault>;
@@ -128,6 +139,19 @@ pub unsafe trait AddressSpace: Send + Sync {
     fn resolve_unless(&self, by: Requester, addr: u64, access: Access, stop: &dyn Fn() -> bool) -> bool {
         let _ = stop;
         self.resolve(by, addr, access)
+    }
+
+    /// Begins a section; the answer goes to [`end`](Self::end). Sections of several engines overlap. An address space
+    /// that wraps another hands both calls on. The default does nothing: spans may then be used long after the page was
+    /// taken away, which is safe by the contract above.
+    fn begin(&self) -> usize {
+        0
+    }
+
+    /// Ends the section of an earlier [`begin`](Self::begin), on the same thread. Reads and writes of the device come
+    /// before it, also for other threads if the implementation releases and they acquire.
+    fn end(&self, section: usize) {
+        let _ = section;
     }
 }
 
@@ -150,6 +174,26 @@ impl Space {
         match self {
             Self::Trusted => false,
             Self::Custom(space) => space.resolve_unless(by, addr, access, stop),
+        }
+    }
+
+    /// Begins a section that ends with the value. Not inside another one of the same thread.
+    pub(crate) fn section(&self) -> Section<'_> {
+        Section { space: self, number: self.begin() }
+    }
+
+    #[inline]
+    pub(crate) fn begin(&self) -> usize {
+        match self {
+            Self::Trusted => 0,
+            Self::Custom(space) => space.begin(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn end(&self, section: usize) {
+        if let Self::Custom(space) = self {
+            space.end(section);
         }
     }
 
@@ -260,5 +304,17 @@ impl Space {
                 Self::Custom(_) => words::store_record(record, to),
             }
         }
+    }
+}
+
+/// A section of an address space; see [`AddressSpace`].
+pub(crate) struct Section<'a> {
+    space: &'a Space,
+    number: usize,
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        self.space.end(self.number);
     }
 }

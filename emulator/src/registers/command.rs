@@ -4,14 +4,17 @@
 //! until they are done.
 #![forbid(unsafe_code)]
 
-use idxd_sys::cmd_status;
+use idxd_sys::{cmd_status, idpt};
 
 use super::control::Control;
 use super::layout::{GENCFG_READ_BUFFERS, READ_BUFFERS};
 use super::{groups, queue_config};
 use crate::command::CommandError;
 use crate::device::{Device, DeviceState};
+use crate::permissions::PermissionsError;
 
+/// Bits 16:0 of an operand: bytes of a bitmap that have changed.
+const BITMAP_PART: u32 = 0x1_ffff;
 /// Bit 16 of an operand: the handle is one of the interrupt message storage.
 const MESSAGE_STORAGE: u32 = 1 << 16;
 
@@ -43,9 +46,30 @@ pub(super) fn execute(word: u32, device: &Device, control: &Control) -> Result<u
             }
             contents.handles.release(number, message_storage)
         }
+        command @ 15..=17 if control.layout.commands() >> command & 1 != 0 => {
+            return permissions_command(command, operand, device, control);
+        }
         _ => Err(cmd_status::INVAL_CMD),
     }
     .map(|()| 0)
+}
+
+/// Handles of the permissions table, and its bitmaps.
+fn permissions_command(command: u32, operand: u32, device: &Device, control: &Control) -> Result<u16, u32> {
+    let permissions = device.permissions();
+    let refused = |error| match error {
+        PermissionsError::NoEntry => idpt::COMMAND_NO_ENTRY,
+        PermissionsError::NoHandle => idpt::COMMAND_NO_HANDLE,
+    };
+    match command {
+        15 => permissions.handle(operand as u16).map_err(refused),
+        16 => permissions.release_handle(operand as u16).map(|()| 0).map_err(refused),
+        _ => {
+            let addr = control.lock().parameter();
+            permissions.invalidate_bitmaps(addr, u64::from(operand & BITMAP_PART));
+            Ok(0)
+        }
+    }
 }
 
 fn enable_device(device: &Device, control: &Control) -> Result<(), u32> {
@@ -61,7 +85,9 @@ fn enable_device(device: &Device, control: &Control) -> Result<(), u32> {
     if !contents.pci.bus_master {
         return Err(cmd_status::HW_BUS_MASTER);
     }
-    if contents.log_needs_pasid() && !contents.pci.pasid {
+    let bitmaps = device.permissions().bitmap_requester();
+    let pasid = contents.log_needs_pasid() || bitmaps.pasid.is_some();
+    if pasid && !contents.pci.pasid || bitmaps.privileged && !contents.pci.privileged {
         return Err(cmd_status::HW_PASID_INVAL);
     }
     let sizes: u32 = contents.queues.iter().map(|words| words[queue_config::SIZE]).sum();

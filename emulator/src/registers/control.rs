@@ -6,8 +6,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use idxd_sys::gencap;
 use idxd_sys::swerr::{self, SwError};
+use idxd_sys::{gencap, status};
 
 use super::event_log::{EventLog, Logged};
 use super::groups::{self, GroupWords};
@@ -32,6 +32,9 @@ const RESET_TYPE_FLR: u32 = 1 << 2;
 /// The vector for everything that is not a completion.
 const MISC_VECTOR: u16 = 0;
 
+/// SWERROR, word 0: the error information is there.
+const INFORMATION_VALID: u64 = 1 << 7;
+
 /// What can change of the registers.
 pub(super) struct Contents {
     gencfg: u32,
@@ -43,6 +46,8 @@ pub(super) struct Contents {
     pub(super) queues: Vec<[u32; 16]>,
     pub(super) handles: Handles,
     pub(super) pci: PciControl,
+    /// CMDPARAM.
+    parameter: [u32; 2],
     /// The device is being enabled: what has been checked must stay until it is.
     pub(super) enabling: bool,
     /// Raised by a function level reset: commands that were given before it come to nothing.
@@ -52,6 +57,7 @@ pub(super) struct Contents {
 impl Contents {
     fn clear(&mut self, layout: &Layout) {
         (self.gencfg, self.genctrl, self.cause) = (0, 0, 0);
+        self.parameter = [0; 2];
         self.log = EventLog::default();
         self.groups.fill([0; 16]);
         self.queues.fill(wqcfg::defaults(layout));
@@ -60,6 +66,11 @@ impl Contents {
 
     pub(super) fn gencfg(&self) -> u32 {
         self.gencfg
+    }
+
+    /// What software has given to commands that need more than an operand.
+    pub(super) fn parameter(&self) -> u64 {
+        u64::from(self.parameter[0]) | u64::from(self.parameter[1]) << 32
     }
 
     /// Whether the event log is on and written with a PASID.
@@ -112,6 +123,7 @@ impl Control {
             queues: vec![wqcfg::defaults(&layout); layout.queues],
             handles: Handles::new(layout.vectors(), layout.has(gencap::COMMAND_CAPABILITIES)),
             pci: PciControl::default(),
+            parameter: [0; 2],
             enabling: false,
             generation: 0,
         };
@@ -140,12 +152,15 @@ impl Control {
             }
             reg::EVLCFG..0xf0 if self.layout.has_event_log() => c.log.config((offset - reg::EVLCFG) as usize / 4),
             reg::EVLSTATUS..0xf8 if self.layout.has_event_log() => c.log.status((offset - reg::EVLSTATUS) as usize / 4),
+            reg::IDBR => device.permissions().bitmap_register(),
+            reg::CMDPARAM..0xe008 => c.parameter[(offset - reg::CMDPARAM) as usize / 4],
             _ => match self.table(offset) {
                 Some(Table::Group(group, word)) => c.groups[group][word],
                 Some(Table::Queue(queue, word)) => {
                     c.queues[queue][word] | if word == wqcfg::STATE { queue_status(device.shared(), queue) } else { 0 }
                 }
                 Some(Table::Permission(vector)) => c.handles.permissions[vector],
+                Some(Table::Domain(index, word)) => device.permissions().read_register(index, word),
                 None => 0,
             },
         }
@@ -189,12 +204,24 @@ impl Control {
             reg::EVLSTATUS..0xf8 if layout.has_event_log() => {
                 c.log.set_status((offset - reg::EVLSTATUS) as usize / 4, value, mask);
             }
+            // Fixed while the device is enabled, as what it is made of.
+            reg::IDBR if layout.has_bitmaps() && device.state() == DeviceState::Disabled && !c.enabling => {
+                device.permissions().write_bitmap_register(value, mask);
+            }
+            reg::CMDPARAM..0xe008 => {
+                let word = &mut c.parameter[(offset - reg::CMDPARAM) as usize / 4];
+                *word = merge(*word, u32::MAX);
+            }
             _ => return self.write_table(c, device, offset, value, mask),
         }
         After::Nothing
     }
 
     fn write_table(&self, c: &mut Contents, device: &Device, offset: u64, value: u32, mask: u32) -> After {
+        if let Some(Table::Domain(index, word)) = self.table(offset) {
+            device.permissions().write_register(index, word, value, mask);
+            return After::Nothing;
+        }
         if !self.layout.has(gencap::CONFIGURABLE) {
             return After::Nothing;
         }
@@ -295,6 +322,10 @@ impl Control {
         {
             return (word == 0).then_some(Table::Permission(vector));
         }
+        if layout.is_domain_table(offset) {
+            let (index, word) = entry(layout.domain_table, layout.domain_entry_size(), layout.domain_entries())?;
+            return Some(Table::Domain(index, word));
+        }
         if let Some((queue, word)) = entry(layout.queue_table, reg::QUEUE_SIZE, layout.queues) {
             return Some(Table::Queue(queue, word));
         }
@@ -307,6 +338,8 @@ enum Table {
     Group(usize, usize),
     Queue(usize, usize),
     Permission(usize),
+    /// Of the Inter-Domain Permissions Table.
+    Domain(usize, usize),
 }
 
 impl Events for Control {
@@ -399,6 +432,12 @@ fn encode(e: &SoftwareError) -> [u64; 4] {
         | when(e.write, swerr::FAULT_WRITE)
         | when(e.privileged, swerr::PRIVILEGED);
     (error.error, error.wq, error.opcode, error.pasid) = (e.error, e.wq, e.opcode, e.pasid);
-    (error.batch_index, error.invalid_flags, error.fault_addr) = (e.batch_index, e.invalid_flags, e.addr);
-    error.encode()
+    // Flags, or an operand and a handle of the permissions table.
+    let handle = e.idpt_handle.map_or(0, u32::from);
+    let more = e.idpt_handle.is_some() || e.operand != 0 && e.error != status::CR_FAULT;
+    let information = if more { u32::from(e.operand) << 29 | handle } else { e.invalid_flags };
+    (error.batch_index, error.invalid_flags, error.fault_addr) = (e.batch_index, information, e.addr);
+    let mut words = error.encode();
+    words[0] |= when(more, INFORMATION_VALID);
+    words
 }

@@ -100,6 +100,7 @@ impl EventLog {
 }
 
 fn write(space: &Space, by: Requester, at: u64, bytes: &[u8]) -> bool {
+    let _section = space.section();
     let mut done = 0;
     while done < bytes.len() {
         let Some(addr) = at.checked_add(done as u64) else { return false };
@@ -115,7 +116,7 @@ fn encode(entry: &LogEntry<'_>) -> [u8; ENTRY_SIZE] {
     let e = &entry.error;
     let bit = |on: bool, at: u32| u64::from(on) << at;
     // Bits 2 and 3: descriptor and queue fields are valid. Bit 7: error information is.
-    let information = entry.operand != 0 || e.invalid_flags != 0;
+    let information = e.operand != 0 || e.idpt_handle.is_some() || e.invalid_flags != 0;
     let head = bit(true, 2)
         | bit(true, 3)
         | bit(e.in_batch, 4)
@@ -127,11 +128,14 @@ fn encode(entry: &LogEntry<'_>) -> [u8; ENTRY_SIZE] {
         | u64::from(entry.batch) << 24
         | u64::from(e.opcode) << 32
         | u64::from(e.pasid) << 40;
-    let operand = u64::from(entry.operand) << 29;
+    let operand = u64::from(e.operand) << 29;
+    let idpt_handle = e.idpt_handle.map_or(0, u64::from);
     let details = match e.error {
         _ if e.invalid_flags != 0 => u64::from(e.invalid_flags),
         // Nothing but the operand.
         status::BATCH_LIST_FAULT | status::DRAIN_FAULT => operand,
+        status::PAGE_FAULT | status::PAGE_RESPONSE => operand | idpt_handle,
+        status::INTER_DOMAIN_NO_PASID..=status::DOMAIN_GONE => idpt_handle,
         _ => {
             u64::from(entry.target.handle)
                 | bit(entry.interrupt, 16)

@@ -1,6 +1,7 @@
 //! Where the registers lie, and the capabilities that they state (specification chapter 9).
 #![forbid(unsafe_code)]
 
+use idxd_sys::idpt::idcap;
 use idxd_sys::{gencap, wqcap};
 
 use crate::config::{Config, VERSION_2_0};
@@ -12,6 +13,7 @@ pub(super) const GRPCAP: u64 = 0x30;
 pub(super) const ENGCAP: u64 = 0x38;
 pub(super) const OPCAP: u64 = 0x40;
 pub(super) const OFFSETS: u64 = 0x60;
+const OFFSETS_2: u64 = 0x68;
 pub(super) const GENCFG: u64 = 0x80;
 pub(super) const GENCTRL: u64 = 0x88;
 pub(super) const GENSTS: u64 = 0x90;
@@ -22,9 +24,16 @@ pub(super) const CMDCAP: u64 = 0xb0;
 pub(super) const SWERROR: u64 = 0xc0;
 pub(super) const EVLCFG: u64 = 0xe0;
 pub(super) const EVLSTATUS: u64 = 0xf0;
-/// Where the tables begin, as on production parts. The capability registers of version 3.0, at 0x180, read as 0: the
-/// operations behind them are not modelled.
+const IDCAP: u64 = 0x100;
+pub(super) const IDBR: u64 = 0x108;
+const DSACAP: u64 = 0x180;
+/// Where most tables begin, as on production parts.
 const TABLES: u64 = 0x300;
+/// Where the Inter-Domain Permissions Table begins, if there is one.
+const DOMAIN_TABLE: u64 = 0x9000;
+pub(super) const CMDPARAM: u64 = 0xe000;
+
+const _: () = assert!(DOMAIN_TABLE + crate::config::TABLE_SPACE <= CMDPARAM);
 
 /// GENCFG: read buffer limit.
 pub(super) const GENCFG_READ_BUFFERS: u32 = 0xff;
@@ -63,6 +72,10 @@ pub(super) const READ_BUFFERS: u32 = 96;
 
 /// Commands 1 to 14.
 const ALL_COMMANDS: u32 = 0x7ffe;
+/// Commands that request and release handles of the permissions table.
+const DOMAIN_HANDLES: u32 = 1 << 15 | 1 << 16;
+/// The command that makes the device forget bitmaps.
+const INVALIDATE_BITMAPS: u32 = 1 << 17;
 
 /// What the registers say that software cannot change.
 pub(super) struct Layout {
@@ -73,10 +86,17 @@ pub(super) struct Layout {
     pub(super) version: u32,
     pub(super) gencap: u64,
     pub(super) opcap: [u64; 4],
+    pub(super) dsacap: [u64; 3],
+    /// Queues have a limit of list entries.
+    pub(super) has_lists: bool,
+    idcap: u64,
+    commands: u32,
     /// Where the tables begin.
     pub(super) group_table: u64,
     pub(super) queue_table: u64,
     pub(super) permission_table: u64,
+    /// 0 if there is none.
+    pub(super) domain_table: u64,
 }
 
 impl Layout {
@@ -94,10 +114,36 @@ impl Layout {
             // Interrupt message storage is not modelled.
             gencap: config.gencap & !gencap::IMS_SIZE,
             opcap: config.op_cap,
+            dsacap: config.dsacap,
+            has_lists: config.has_lists(),
+            idcap: inter_domain_capabilities(config),
+            commands: commands(config),
             group_table: TABLES,
             queue_table,
             permission_table,
+            domain_table: if config.has_inter_domain() { DOMAIN_TABLE } else { 0 },
         }
+    }
+
+    /// Entries of the Inter-Domain Permissions Table.
+    pub(super) fn domain_entries(&self) -> usize {
+        usize::from(idcap::entries(self.idcap))
+    }
+
+    /// Bytes of one of them.
+    pub(super) fn domain_entry_size(&self) -> u64 {
+        u64::from(idcap::entry_size(self.idcap))
+    }
+
+    /// Whether an offset lies in that table.
+    pub(super) fn is_domain_table(&self, offset: u64) -> bool {
+        let size = self.domain_entries() as u64 * self.domain_entry_size();
+        offset.checked_sub(self.domain_table).is_some_and(|at| at < size)
+    }
+
+    /// Whether register IDBR is there.
+    pub(super) fn has_bitmaps(&self) -> bool {
+        self.idcap & 0b10 != 0
     }
 
     /// MSI-X vectors: one for everything that is not a completion, one for each queue.
@@ -130,14 +176,17 @@ impl Layout {
             ENGCAP => half(self.engines as u64),
             OPCAP..0x60 => half(self.opcap[(offset - OPCAP) as usize / 8]),
             OFFSETS => half(self.group_table >> 8 | self.queue_table >> 8 << 16 | self.permission_table >> 8 << 32),
-            CMDCAP => half(u64::from(self.commands())),
+            OFFSETS_2 => half(self.domain_table >> 8 << 16),
+            CMDCAP => half(u64::from(self.commands)),
+            IDCAP => half(self.idcap),
+            DSACAP..0x198 => half(self.dsacap[(offset - DSACAP) as usize / 8]),
             _ => return None,
         })
     }
 
     /// CMDCAP.
     pub(super) fn commands(&self) -> u32 {
-        if self.has(gencap::COMMAND_CAPABILITIES) { ALL_COMMANDS } else { 0 }
+        self.commands
     }
 
     fn wqcap(&self) -> u64 {
@@ -159,6 +208,29 @@ impl Layout {
         let progress = if self.version >= VERSION_2_0 { 1 << 18 } else { 0 };
         self.groups as u64 | u64::from(READ_BUFFERS) << 8 | 1 << 16 | 1 << 17 | progress
     }
+}
+
+fn commands(config: &Config) -> u32 {
+    if config.gencap & gencap::COMMAND_CAPABILITIES == 0 {
+        return 0;
+    }
+    let when = |condition: bool, bits: u32| if condition && config.has_inter_domain() { bits } else { 0 };
+    let offered = &config.inter_domain;
+    ALL_COMMANDS | when(offered.request_handles, DOMAIN_HANDLES) | when(offered.bitmap_cache, INVALIDATE_BITMAPS)
+}
+
+/// IDCAP.
+fn inter_domain_capabilities(config: &Config) -> u64 {
+    if !config.has_inter_domain() {
+        return 0;
+    }
+    let offered = &config.inter_domain;
+    let when = |condition: bool, bit: u64| if condition { bit } else { 0 };
+    u64::from(offered.types)
+        | u64::from(offered.entries) << idcap::ENTRIES.trailing_zeros()
+        | when(offered.offset_mode, idcap::OFFSET_MODE)
+        | when(offered.suppress_drain, idcap::SUPPRESS_DRAIN)
+        | u64::from(offered.entry_size.ilog2() - 5) << idcap::ENTRY_SIZE.trailing_zeros()
 }
 
 #[cfg(test)]
@@ -187,6 +259,21 @@ mod tests {
         assert_eq!(one.constant(OFFSETS), Some(0x0004_0003));
         let two = of(Config::granite_rapids());
         assert_eq!(two.wqcap() >> 48, 0xff);
-        assert_eq!((two.grpcap(), two.commands(), two.has_event_log()), (0x7_6004, 0x7ffe, true));
+        assert_eq!((two.grpcap(), two.commands(), two.has_event_log()), (0x7_6004, 0x3_fffe, true));
+        assert_eq!((one.constant(0x68), one.constant(0x100), one.constant(0x180)), (Some(0), Some(0), Some(0)));
+        assert_eq!(
+            (two.constant(0x68), two.constant(0x100), two.constant(0x104)),
+            (Some(0x90_0000), Some(0x0300_4003), Some(0))
+        );
+        assert_eq!((two.is_domain_table(0x8fff), two.is_domain_table(0x9000)), (false, true));
+        assert_eq!(
+            (two.is_domain_table(0x97ff), two.is_domain_table(0x9800), one.is_domain_table(0)),
+            (true, false, false)
+        );
+        let three = of(Config::diamond_rapids());
+        let dsacap = [0, 1, 2].map(|i| three.constant(0x180 + 8 * i).zip(three.constant(0x184 + 8 * i)));
+        let words = |value: u64| Some((value as u32, (value >> 32) as u32));
+        assert_eq!(dsacap, three.dsacap.map(words));
+        assert_eq!(three.constant(0x198), None);
     }
 }

@@ -172,7 +172,11 @@ impl Function {
 
     /// Writes BAR 0, any number of bytes anywhere. What is not a register, or cannot be written now, stays as it is.
     pub fn write(&self, offset: u64, data: &[u8]) {
-        for (at, bytes) in words(offset, data.len()) {
+        let mut words = words(offset, data.len());
+        // An entry of the permissions table is written from its end: a write that makes it usable does so when the rest is
+        // there, and what is fixed while it is usable is fixed for all of a write.
+        let from_end = self.control.layout.is_domain_table(offset);
+        while let Some((at, bytes)) = if from_end { words.next_back() } else { words.next() } {
             let first = (at + bytes.start as u64 - offset) as usize;
             let (mut value, mut mask) = ([0; 4], [0; 4]);
             value[bytes.clone()].copy_from_slice(&data[first..first + bytes.len()]);
@@ -287,7 +291,7 @@ fn execute_commands(commands: &Receiver<Command>, device: &Device, control: &Con
 }
 
 /// The words that a run of bytes touches: the offset of each, and which of its bytes.
-fn words(offset: u64, len: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
+fn words(offset: u64, len: usize) -> impl DoubleEndedIterator<Item = (u64, std::ops::Range<usize>)> {
     // Nothing lies beyond the BAR.
     let end = offset.saturating_add(len as u64).min(BAR0_LEN);
     let start = offset.min(end);

@@ -1,6 +1,7 @@
 //! WQCFG: what the registers of a queue say, and whether it can be enabled like that (specification section 9.2).
 #![forbid(unsafe_code)]
 
+use idxd_sys::compute::dsacap0;
 use idxd_sys::limits::PASID_MASK;
 use idxd_sys::{cmd_status, gencap};
 
@@ -15,7 +16,7 @@ pub(super) const SIZE: usize = 0;
 pub(super) const THRESHOLD: usize = 1;
 /// Mode, flags, priority, PASID.
 pub(super) const FLAGS: usize = 2;
-/// Largest transfer and batch.
+/// Largest transfer, batch and list.
 pub(super) const SHIFTS: usize = 3;
 /// Handle of the occupancy interrupt.
 pub(super) const OCCUPANCY_HANDLE: usize = 4;
@@ -72,6 +73,9 @@ pub(super) fn decode(
     fail(without || privilege, cmd_status::HW_PASID)?;
     let max_batch_size = 1 << (words[SHIFTS] >> 5 & 0xf);
     fail(max_batch_size > gencap::max_batch_size(layout.gencap), cmd_status::HW_MAX_BATCH)?;
+    let max_sgl_size = 1 << (words[SHIFTS] >> 9 & 0xf);
+    let most = dsacap0::max_sgl_size(layout.dsacap[0]);
+    fail(layout.has_lists && max_sgl_size > most, cmd_status::HW_MAX_BATCH)?;
     let max_transfer_size = 1 << (words[SHIFTS] & 0x1f);
     fail(max_transfer_size > gencap::max_transfer_size(layout.gencap), cmd_status::HW_MAX_TRANSFER)?;
     let mut op_config = [0; 4];
@@ -89,6 +93,7 @@ pub(super) fn decode(
         page_requests: !set(PRS_DISABLE),
         max_transfer_size,
         max_batch_size,
+        max_sgl_size,
         op_config,
     };
     let requester = if set(PASID_ENABLE) {
@@ -106,7 +111,7 @@ pub(super) fn writable(word: usize, layout: &Layout, queue_disabled: bool, devic
         SIZE => when(device_disabled, 0xffff),
         THRESHOLD => when(queue_disabled, 0xffff),
         FLAGS => when(queue_disabled, layout.queue_flags()),
-        SHIFTS => when(queue_disabled, 0x1ff),
+        SHIFTS => when(queue_disabled, if layout.has_lists { 0x1fff } else { 0x1ff }),
         OCCUPANCY_HANDLE => when(queue_disabled, 0x1_ffff),
         OCCUPANCY_LIMIT => 0xffff | OCCUPANCY_ENABLE,
         OPERATIONS.. => {
