@@ -203,7 +203,7 @@ fn answer(negative: bool, kind: Kind, denormal: bool, to: u8, flags: u16) -> (Op
     let reported = if denormal { exception::DENORMAL } else { 0 };
     let row = row(to);
     match (kind, row.infinity) {
-        (Kind::Nan, _) => (None, exception::INVALID),
+        (Kind::Nan, _) => (None, exception::INVALID | reported),
         (Kind::Infinite, Some(infinity)) => (Some(u64::from(negative) << (row.width - 1) | infinity), reported),
         (Kind::Infinite, None) => (Some(u64::from(negative) << 7 | 0x7f), exception::OVERFLOW | reported),
         (Kind::Number(number), _) => {
