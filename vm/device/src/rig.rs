@@ -29,6 +29,8 @@ pub enum Generation {
     SapphireRapids,
     /// Version 2.0, with an event log.
     GraniteRapids,
+    /// Version 3.0: typed operations and lists besides.
+    DiamondRapids,
 }
 
 /// What can be chosen about a device.
@@ -128,6 +130,7 @@ impl Rig {
         let config = match options.generation {
             Generation::SapphireRapids => Config::sapphire_rapids(),
             Generation::GraniteRapids => Config::granite_rapids(),
+            Generation::DiamondRapids => Config::diamond_rapids(),
         };
         let function = Function::new(config, memory.clone(), vectors.clone())?;
         let portals = AtomicU64::new(NO_PORTALS);

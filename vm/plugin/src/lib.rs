@@ -5,7 +5,7 @@
 //! go to the model of the device, which runs in this process and serves its registers to QEMU over vfio-user. One bit
 //! of the emulated IOMMU is set as well, without which Linux refuses to bind processes: see [`smpwc`].
 //!
-//! Arguments: `dir=PATH` (sockets and the log), `version=1` or `2`, `devfn=HEX`, `pri=on`.
+//! Arguments: `dir=PATH` (sockets and the log), `version=1`, `2` or `3`, `devfn=HEX`, `pri=on`.
 
 mod abi;
 mod cpu;
@@ -93,6 +93,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             ("dir", path) => directory = Some(PathBuf::from(path)),
             ("version", "1") => options.generation = Generation::SapphireRapids,
             ("version", "2") => options.generation = Generation::GraniteRapids,
+            ("version", "3") => options.generation = Generation::DiamondRapids,
             ("devfn", hex) => options.devfn = u8::from_str_radix(hex, 16).map_err(|_| bad())?,
             ("pri", "on") => options.page_requests = true,
             ("pri", "off") => options.page_requests = false,
