@@ -271,6 +271,9 @@ pub enum ConfigError {
     /// An engine thread could not be started.
     #[error("an engine thread could not be started")]
     Thread,
+    /// The memory may vanish, and the system refused the handler that looks out for it.
+    #[error("the handler of memory faults could not be installed")]
+    Handler,
 }
 
 /// Most queues of a device that has registers.

@@ -42,7 +42,7 @@ impl Device {
 
     /// A device that reaches memory through an address space, such as [`CheckedMemory`](crate::CheckedMemory).
     pub fn with_memory(config: Config, memory: Arc<dyn AddressSpace>) -> Result<Self, ConfigError> {
-        Self::build(config, Space::Custom(memory))
+        Self::build(config, Space::of(memory)?)
     }
 
     fn build(config: Config, space: Space) -> Result<Self, ConfigError> {

@@ -54,6 +54,7 @@ pub mod registers;
 mod ring;
 mod setup;
 mod shared;
+pub mod text;
 pub mod timing;
 pub mod trap;
 mod try_lock;

@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use dsa_emulator::trap::{Portal, install};
+use dsa_emulator::trap::{Portal, foreign_action, install};
 use dsa_emulator::{Client, Config, Device};
 use idxd_sys::{Descriptor, instr, opcode};
 
@@ -46,6 +46,11 @@ const DEADLY: &[(Case, i32)] = &[
     (("store to nowhere", store_to_nowhere), libc::SIGSEGV),
     (("store to what may not be written", store_to_constant), libc::SIGSEGV),
     (("ENQCMD to nowhere", enqcmd_to_nowhere), libc::SIGSEGV),
+    (("source beyond the end of its file", source_beyond_its_file), libc::SIGBUS),
+    (
+        ("source beyond the end of its file, by default", || by_default(libc::SIGBUS, source_beyond_its_file)),
+        libc::SIGBUS,
+    ),
     (("ENQCMDS", privileged), libc::SIGSEGV),
     (("UMWAIT with reserved bits", reserved_bits), libc::SIGSEGV),
     (("UMONITOR of nothing", monitor_nowhere), libc::SIGSEGV),
@@ -61,6 +66,7 @@ const HARMLESS: &[Case] = &[
     ("previous handler with one argument", previous_plain_handler),
     ("previous handler's mask", previous_mask),
     ("fault told to a previous handler", told_of_faults),
+    ("handler that comes later and is told", later_handler),
     ("fork", fork),
     ("limit of portals", limit_of_portals),
 ];
@@ -246,6 +252,22 @@ fn source_nowhere() {
     submit(portal.as_ptr(), NOWHERE);
 }
 
+/// A page that is mapped and has no file behind it any more: an access raises SIGBUS.
+fn beyond_its_file() -> *mut u8 {
+    // SAFETY: the name is a C string; the file is our own, and the mapping is fresh.
+    unsafe {
+        let file = libc::memfd_create(c"nothing".as_ptr(), 0);
+        let at = libc::mmap(null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, file, 0);
+        assert_ne!(at, libc::MAP_FAILED);
+        at.cast()
+    }
+}
+
+fn source_beyond_its_file() {
+    let (portal, _client) = new_portal();
+    submit(portal.as_ptr(), beyond_its_file());
+}
+
 fn misaligned() {
     let (portal, _client) = new_portal();
     submit(portal.as_ptr().wrapping_add(8), noop().cast());
@@ -422,6 +444,37 @@ fn told_of_faults() {
     store(portal.as_ptr(), edge.wrapping_sub(32));
     assert_eq!(told(), (libc::SIGSEGV, SEGV_ACCERR, edge.addr() as u64));
     assert_eq!(CALLS.load(Ordering::Relaxed), 3);
+}
+
+/// A program that installs its handler behind the portal, and a library in between that knows of the traps.
+fn later_handler() {
+    const BUS_ADRERR: i32 = 2;
+    // SAFETY: all zero is a valid value: the default.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new one, nothing is asked of it.
+    assert!(unsafe { foreign_action(libc::SIGILL, None) }.is_none(), "not installed");
+    let (portal, client) = new_portal();
+    action.sa_sigaction = note();
+    action.sa_flags = libc::SA_SIGINFO;
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: the handler has the number of arguments that its flags say.
+        assert!(unsafe { foreign_action(signal, Some(&action)) }.is_some());
+        // SAFETY: as above.
+        assert_eq!(unsafe { foreign_action(signal, None) }.unwrap().sa_sigaction, note());
+    }
+    // SAFETY: as above.
+    assert!(unsafe { foreign_action(libc::SIGTERM, Some(&action)) }.is_none(), "not the handler's");
+    // 66 45 0F 38 F8 01: its faults go to the program, which steps over it ...
+    STEP.store(6, Ordering::Relaxed);
+    store(portal.as_ptr(), NOWHERE);
+    assert_eq!(told().0, libc::SIGSEGV);
+    let nothing = beyond_its_file();
+    store(portal.as_ptr(), nothing);
+    assert_eq!(told(), (libc::SIGBUS, BUS_ADRERR, nothing.addr() as u64));
+    // ... and the instruction works as before.
+    submit(portal.as_ptr(), noop().cast());
+    client.quiesce();
+    assert_eq!(CALLS.load(Ordering::Relaxed), 2);
 }
 
 /// Runs `f` in a child and gives the signal that ended it, 0 if none did.

@@ -72,20 +72,24 @@ impl Op<'_, '_> {
             if self.stopped {
                 return Written::Stopped;
             }
-            let error = status::CR_FAULT | status::FAULT_WRITE;
-            // Software that reads the log can still deliver the record.
-            return if self.report(error, addr, Some(ended)) {
-                Written::Logged(ended.status)
-            } else {
-                Written::Record(error)
-            };
+            return self.unwritten(addr, ended);
         };
         self.x.counters.records.add(1);
         let bytes: [u8; 32] = zerocopy::transmute!(*ended);
         // SAFETY: 32 bytes of a span for writing; `execute` refused addresses that are not multiples of 32, and host
         // addresses agree modulo 64.
         unsafe { self.x.shared.space.store_record(&bytes, place) };
-        Written::Record(ended.status)
+        if self.x.shared.space.vanished().is_none() {
+            return Written::Record(ended.status);
+        }
+        self.unwritten(addr, ended)
+    }
+
+    /// The end of a descriptor whose record cannot be written.
+    fn unwritten(&mut self, addr: u64, ended: &CompletionRecord) -> Written {
+        let error = status::CR_FAULT | status::FAULT_WRITE;
+        // Software that reads the log can still deliver the record.
+        if self.report(error, addr, Some(ended)) { Written::Logged(ended.status) } else { Written::Record(error) }
     }
 
     /// The code under which a record must go through the event log, because software has yet to deliver records that

@@ -25,6 +25,7 @@ mod round;
 mod rules;
 mod typed;
 mod validate;
+mod vanish;
 mod whole;
 
 use std::sync::atomic::Ordering;
@@ -190,6 +191,8 @@ pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> 
 #[inline(never)]
 pub(crate) fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
     let begun = x.begun();
+    // Left behind by a descriptor that was stopped.
+    let _before = x.shared.space.vanished();
     let mut armed = Armed::default();
     if x.shared.faults.active() {
         armed = x.shared.faults.arm(d.opcode(), &regions(d));
@@ -214,6 +217,7 @@ pub(crate) fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u
             Ok(()) => op.execute()?,
         },
     };
+    let ended = op.unless_vanished(ended);
     if let Some(begun) = begun {
         op.x.hold(begun, d, &ended, member.is_some())?;
     }
@@ -418,6 +422,9 @@ impl Op<'_, '_> {
             let span = self.span(operand, at, (buf.len() - done) as u64, Access::Read, block)?;
             // SAFETY: the whole of a span for reading; it is not longer than the rest of `buf`.
             unsafe { self.x.shared.space.load(span.ptr, &mut buf[done..done + span.len]) };
+            if let Some(vanished) = self.x.shared.space.vanished() {
+                return Err(self.fault(refused(block), vanished.addr, operand, Access::Read));
+            }
             self.x.round.release(held);
             done += span.len;
         }

@@ -12,12 +12,16 @@ mod guest;
 mod pasids;
 mod ram;
 pub(crate) mod trusted;
+#[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod vanishing;
 mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use idxd_sys::limits::PASID_MASK;
+
+use crate::config::ConfigError;
 
 #[cfg(test)]
 pub(crate) use ram::tests as ram_tests;
@@ -113,6 +117,10 @@ const NO_PASID: u32 = 1 << 30;
 /// The host address must equal the device address modulo 64, so that an aligned record stays aligned. The length must be
 /// `1 <= len <= ` the requested one.
 ///
+/// An address space whose memory belongs to somebody who may take it away at any time says so (`may_vanish`, with
+/// the feature `trap`); the rules above do not hold for it. Instead, what can be written at the addresses of a span for
+/// writing may be written, at any time and whatever is there then, and Rust code holds no reference to it.
+///
 /// Two more rules are not about safety: implementations must not wait for the device, and a panic in one halts it.
 /// Waiting, with a bound, for an operating system that brings in a page is what [`resolve`](Self::resolve) is for, and
 /// [`resolve_unless`](Self::resolve_unless) where the bound is more than some milliseconds.
@@ -153,20 +161,70 @@ pub unsafe trait AddressSpace: Send + Sync {
     fn end(&self, section: usize) {
         let _ = section;
     }
+
+    /// Whether the memory behind a span may become inaccessible while the span is in use, as a process's own may, whose
+    /// program can unmap it. The device then looks out for faults at each access, and an access that faults is a page
+    /// fault of the device: the descriptor ends as if its page had not been there, without progress, since nobody can
+    /// tell what was done. [`Device::with_memory`](crate::Device::with_memory) asks once, and installs the handler of the
+    /// module [`trap`](crate::trap) if need be.
+    ///
+    /// A span's host address is then the address in the descriptor.
+    #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+    fn may_vanish(&self) -> bool {
+        false
+    }
 }
 
 /// The address space of a device. Trusted memory has no table to look at, so the fast path avoids the indirect call.
 pub(crate) enum Space {
     Trusted,
     Custom(Arc<dyn AddressSpace>),
+    #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+    Vanishing(Arc<dyn AddressSpace>),
+}
+
+/// Where an access could not be made after all; see [`AddressSpace::may_vanish`].
+#[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use vanishing::Vanished;
+/// Nothing vanishes without the trap handler, which would be told.
+#[cfg(not(all(feature = "trap", target_arch = "x86_64", target_os = "linux")))]
+pub(crate) struct Vanished {
+    pub(crate) addr: u64,
+    pub(crate) access: Access,
 }
 
 impl Space {
+    /// The space of a device whose memory is the user's.
+    #[cfg_attr(
+        not(all(feature = "trap", target_arch = "x86_64", target_os = "linux")),
+        allow(clippy::unnecessary_wraps) // only the handler can be refused
+    )]
+    pub(crate) fn of(memory: Arc<dyn AddressSpace>) -> Result<Self, ConfigError> {
+        #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+        if memory.may_vanish() {
+            crate::trap::install().map_err(|_| ConfigError::Handler)?;
+            return Ok(Self::Vanishing(memory));
+        }
+        Ok(Self::Custom(memory))
+    }
+
+    /// What has vanished under this thread since the last call.
+    #[inline]
+    pub(crate) fn vanished(&self) -> Option<Vanished> {
+        match self {
+            #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+            Self::Vanishing(_) => vanishing::take(),
+            _ => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn translate(&self, by: Requester, addr: u64, len: u64, access: Access) -> Result<Span, PageFault> {
         match self {
             Self::Trusted => trusted::translate(addr, len),
             Self::Custom(space) => space.translate(by, addr, len, access),
+            #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+            Self::Vanishing(space) => space.translate(by, addr, len, access),
         }
     }
 
@@ -174,6 +232,8 @@ impl Space {
         match self {
             Self::Trusted => false,
             Self::Custom(space) => space.resolve_unless(by, addr, access, stop),
+            #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+            Self::Vanishing(space) => space.resolve_unless(by, addr, access, stop),
         }
     }
 
@@ -187,20 +247,25 @@ impl Space {
         match self {
             Self::Trusted => 0,
             Self::Custom(space) => space.begin(),
+            #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+            Self::Vanishing(space) => space.begin(),
         }
     }
 
     #[inline]
     pub(crate) fn end(&self, section: usize) {
-        if let Self::Custom(space) = self {
-            space.end(section);
+        match self {
+            Self::Trusted => {}
+            Self::Custom(space) => space.end(section),
+            #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+            Self::Vanishing(space) => space.end(section),
         }
     }
 
     /// Whether other threads may write the bytes while the device reads them: then no reference is ever formed.
     #[inline]
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self, Self::Custom(_))
+        !matches!(self, Self::Trusted)
     }
 
     /// Copies `to.len()` bytes out of a span.
@@ -217,6 +282,8 @@ impl Space {
             match self {
                 Self::Trusted => std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()),
                 Self::Custom(_) => words::load(from, to),
+                #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+                Self::Vanishing(_) => _ = vanishing::load(from, to),
             }
         }
     }
@@ -233,6 +300,8 @@ impl Space {
             match self {
                 Self::Trusted => std::ptr::copy(from.as_ptr(), to, from.len()),
                 Self::Custom(_) => words::store(from, to),
+                #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+                Self::Vanishing(_) => _ = vanishing::store(from, to),
             }
         }
     }
@@ -249,6 +318,8 @@ impl Space {
             match self {
                 Self::Trusted => std::ptr::copy(from, to, len),
                 Self::Custom(_) => words::copy(from, to, len),
+                #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+                Self::Vanishing(_) => vanishing::copy(from, to, len),
             }
         }
     }
@@ -267,6 +338,8 @@ impl Space {
                     std::ptr::copy(from, to[1], len);
                 }
                 Self::Custom(_) => words::copy_twice(from, to, len),
+                #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+                Self::Vanishing(_) => vanishing::copy_twice(from, to, len),
             }
         }
     }
@@ -282,6 +355,8 @@ impl Space {
             match self {
                 Self::Trusted => trusted::fill(to, len, pattern),
                 Self::Custom(_) => words::fill(to, len, pattern),
+                #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+                Self::Vanishing(_) => vanishing::fill(to, len, pattern),
             }
         }
     }
@@ -302,6 +377,8 @@ impl Space {
                     AtomicU8::from_ptr(to).store(record[0], Ordering::Release);
                 }
                 Self::Custom(_) => words::store_record(record, to),
+                #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+                Self::Vanishing(_) => vanishing::store_record(record, to),
             }
         }
     }

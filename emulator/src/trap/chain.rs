@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::SigactionFunction;
 use super::context::Context;
 
 /// A handler with three arguments.
@@ -14,16 +15,63 @@ pub(super) type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut 
 /// a handler can use one without a lock.
 static SIGILL: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 static SIGSEGV: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
+static SIGBUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 
-/// The default action. Never written to.
+/// What the calls below go to; null for the C library's.
+static SIGACTION: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The default action, and none. Never written to.
 // SAFETY: all bits zero is a valid value.
 static DEFAULT: libc::sigaction = unsafe { std::mem::zeroed() };
+static IGNORE: libc::sigaction = libc::sigaction { sa_sigaction: libc::SIG_IGN, ..DEFAULT };
 
 fn previous(signal: libc::c_int) -> &'static AtomicPtr<libc::sigaction> {
-    if signal == libc::SIGILL { &SIGILL } else { &SIGSEGV }
+    match signal {
+        libc::SIGILL => &SIGILL,
+        libc::SIGBUS => &SIGBUS,
+        _ => &SIGSEGV,
+    }
 }
 
-/// Puts `handler` in front of what is in force for `signal`, SIGILL or SIGSEGV, unless it is there already, on its own or
+pub(super) fn use_sigaction(function: SigactionFunction) {
+    SIGACTION.store(function as *mut (), Ordering::Release);
+}
+
+/// As `sigaction(2)`.
+///
+/// # Safety
+///
+/// `new` is null or valid, `old` null or valid for writes.
+unsafe fn sigaction(signal: libc::c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> libc::c_int {
+    let function = SIGACTION.load(Ordering::Acquire);
+    if function.is_null() {
+        // SAFETY: the caller's promise.
+        return unsafe { libc::sigaction(signal, new, old) };
+    }
+    // SAFETY: only `use_sigaction` stores here.
+    let function = unsafe { std::mem::transmute::<*mut (), SigactionFunction>(function) };
+    // SAFETY: the caller's promise.
+    unsafe { function(signal, new, old) }
+}
+
+/// See [`foreign_action`](super::foreign_action); `ours` is the handler.
+pub(super) fn foreign(signal: libc::c_int, ours: Handler, new: Option<libc::sigaction>) -> Option<libc::sigaction> {
+    if !matches!(signal, libc::SIGILL | libc::SIGSEGV | libc::SIGBUS) {
+        return None;
+    }
+    let in_force = query(signal).ok()?;
+    if !is(&in_force, ours) {
+        return None;
+    }
+    // SAFETY: entries are never freed or changed.
+    let before = unsafe { previous(signal).load(Ordering::Acquire).as_ref() }.copied();
+    if let Some(new) = new {
+        remember(signal, new);
+    }
+    Some(before.unwrap_or(DEFAULT))
+}
+
+/// Puts `handler` in front of what is in force for `signal`, SIGILL, SIGSEGV or SIGBUS, unless it is there already, on its own or
 /// behind a handler that was installed later. The signals in `deferred` (see [`bit`]) wait while it runs. Not to be
 /// called by two threads at a time.
 pub(super) fn put_before(signal: libc::c_int, handler: Handler, flags: libc::c_int, deferred: u64) -> io::Result<()> {
@@ -45,7 +93,7 @@ pub(super) fn put_before(signal: libc::c_int, handler: Handler, flags: libc::c_i
     action.sa_flags = flags | before.sa_flags & libc::SA_RESTART;
     let mut replaced = MaybeUninit::uninit();
     // SAFETY: both pointers are to structures of our own; the handler is one for three arguments, as the flags say.
-    if unsafe { libc::sigaction(signal, &raw const action, replaced.as_mut_ptr()) } != 0 {
+    if unsafe { sigaction(signal, &raw const action, replaced.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the call succeeded and has filled it.
@@ -75,21 +123,27 @@ pub(super) unsafe fn hand_on(signal: libc::c_int, info: *mut libc::siginfo_t, co
     unsafe { act(action, signal, info, context, raised) };
 }
 
-/// Raises SIGSEGV in the interrupted code, as its instruction would have.
+/// Raises SIGSEGV or SIGBUS in the interrupted code, as its instruction would have.
 ///
 /// # Safety
 ///
 /// `context` is that of the running handler, whose signal is SIGILL. `ours` is the handler that was installed.
-pub(super) unsafe fn fault(code: libc::c_int, address: u64, ours: Handler, context: *mut libc::c_void) {
+pub(super) unsafe fn fault(
+    signal: libc::c_int,
+    code: libc::c_int,
+    address: u64,
+    ours: Handler,
+    context: *mut libc::c_void,
+) {
     // What is in force now: a handler that had enough may have gone back to the default, without telling us.
-    let action = match query(libc::SIGSEGV) {
+    let action = match query(signal) {
         Ok(now) if !is(&now, ours) => Some(now),
         // SAFETY: entries are never freed or changed.
-        _ => unsafe { SIGSEGV.load(Ordering::Acquire).as_ref() }.copied(),
+        _ => unsafe { previous(signal).load(Ordering::Acquire).as_ref() }.copied(),
     };
-    let mut info = information(libc::SIGSEGV, code, address);
+    let mut info = information(signal, code, address);
     // SAFETY: the information is complete, the context the caller's. The instruction would raise SIGILL.
-    unsafe { act(action.as_ref(), libc::SIGSEGV, &raw mut info, context, false) }
+    unsafe { act(action.as_ref(), signal, &raw mut info, context, false) }
 }
 
 /// Makes this thread raise SIGILL as soon as the running handler, which defers it, has returned: before the interrupted
@@ -159,7 +213,7 @@ unsafe fn die(signal: libc::c_int, info: *mut libc::siginfo_t, again: bool) {
     // SAFETY: all bits zero is the default action with an empty mask; the structures and sets are our own.
     unsafe {
         let action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        sigaction(signal, &raw const action, std::ptr::null_mut());
         if again {
             return;
         }
@@ -212,7 +266,7 @@ fn query(signal: libc::c_int) -> io::Result<libc::sigaction> {
     let mut action = MaybeUninit::uninit();
     // SAFETY: the call changes nothing, and fills the structure if it succeeds.
     unsafe {
-        if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
+        if sigaction(signal, std::ptr::null(), action.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(action.assume_init())
@@ -220,8 +274,15 @@ fn query(signal: libc::c_int) -> io::Result<libc::sigaction> {
 }
 
 fn remember(signal: libc::c_int, action: libc::sigaction) {
-    // A few times for each signal in the life of a process. Release: a handler that finds it sees all of it.
-    previous(signal).store(Box::into_raw(Box::new(action)), Ordering::Release);
+    // A few times for each signal in the life of a process, and as often as a program changes its mind. But a handler
+    // that has had enough may go back to the default, wherever it interrupted the allocator.
+    let entry = match action.sa_sigaction {
+        libc::SIG_DFL => (&raw const DEFAULT).cast_mut(),
+        libc::SIG_IGN => (&raw const IGNORE).cast_mut(),
+        _ => Box::into_raw(Box::new(action)),
+    };
+    // Release: a handler that finds it sees all of it.
+    previous(signal).store(entry, Ordering::Release);
 }
 
 /// The C library's form of a mask.

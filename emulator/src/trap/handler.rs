@@ -1,4 +1,4 @@
-//! The handler of SIGILL and SIGSEGV, and what each instruction does.
+//! The handler of SIGILL, SIGSEGV and SIGBUS, and what each instruction does.
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 use super::context::Context;
 use super::copy::{self, Failed};
 use super::decode::{DecodeError, Instruction, Kind, MAX_LENGTH, Operands, decode};
-use super::{chain, monitor, portal};
+use super::{SigactionFunction, chain, monitor, portal};
 use crate::client::Enqcmd;
 
 /// `si_code` of a signal that a #GP became.
@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 /// Instructions that the handler has carried out, by [`Kind`].
 static TRAPPED: [AtomicU64; Kind::COUNT] = [const { AtomicU64::new(0) }; Kind::COUNT];
 
-/// Installs the handler for this process, unless that has been done. Whatever was in force for the two signals before is
+/// Installs the handler for this process, unless that has been done. Whatever was in force for its signals before is
 /// called for every signal that is not for the handler; a handler that is installed later must do the same. A child that
 /// is forked off afterwards has the handler too.
 ///
@@ -50,14 +50,62 @@ pub fn install() -> io::Result<()> {
 }
 
 fn put_before_others() -> io::Result<()> {
-    // Neither is deferred while its own handler runs, nor SIGSEGV while that of SIGILL does: a copy inside may
+    // None is deferred while its own handler runs, nor SIGSEGV and SIGBUS while that of SIGILL does: a copy inside may
     // fault, see `copy`.
     // SIGSEGV may mean that the stack is used up, of which Rust's own handler tells the user: it needs the alternate
     // stack. That may have just 8 KiB, too little for the model. SIGILL never means that, so its handler runs on the
     // thread's own stack, and does the work for both.
     let flags = libc::SA_SIGINFO | libc::SA_NODEFER;
     chain::put_before(libc::SIGSEGV, on_signal, flags | libc::SA_ONSTACK, chain::bit(libc::SIGILL))?;
+    chain::put_before(libc::SIGBUS, on_signal, flags | libc::SA_ONSTACK, chain::bit(libc::SIGILL))?;
     chain::put_before(libc::SIGILL, on_signal, flags, 0)
+}
+
+/// What was in force for a signal before the handler was put in front of it, and is called for what is not the handler's;
+/// `None` where it is not in force. With `new`, that takes its place, and the handler stays in front.
+///
+/// For whoever stands between a program and its C library: a program that installs its own handler later, by
+/// `sigaction(2)`, would otherwise put an end to the traps. `new` is used as the kernel would use it.
+///
+/// # Safety
+///
+/// `new` is what `sigaction(2)` would take: the default, "ignore", or a handler that fits its flags and stays callable.
+pub unsafe fn foreign_action(signal: libc::c_int, new: Option<&libc::sigaction>) -> Option<libc::sigaction> {
+    chain::foreign(signal, on_signal, new.copied())
+}
+
+/// Makes the handler's own calls of `sigaction(2)` go to `function`: the C library's, in a process where that name belongs
+/// to somebody who uses [`foreign_action`].
+///
+/// # Safety
+///
+/// `function` does what `sigaction(2)` does, for as long as the process lives.
+pub unsafe fn use_sigaction(function: SigactionFunction) {
+    chain::use_sigaction(function);
+}
+
+/// Copies bytes out of `address`, whatever is there and whoever writes it meanwhile. False if not all of them could be
+/// read. The handler must be [installed](install).
+pub fn read(address: u64, bytes: &mut [u8]) -> bool {
+    copy::read_into(bytes, address).is_ok()
+}
+
+/// Whether the byte at `address` can be read now. If it cannot, nothing else happens; a page that is not there is brought
+/// in. The handler must be [installed](install).
+pub fn is_readable(address: u64) -> bool {
+    copy::probe(address).is_ok()
+}
+
+/// Whether the byte at `address` can be written now, as [`is_readable`]. A page that is shared until it is written becomes
+/// this process's own.
+///
+/// # Safety
+///
+/// The byte is written with the value that it has, in one atomic step: nothing in this process may rely on its not being
+/// written at all.
+pub unsafe fn is_writable(address: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { copy::touch(address) }.is_ok()
 }
 
 /// How many instructions of this kind the handler has carried out in this process.
@@ -82,7 +130,7 @@ impl From<Failed> for Outcome {
 }
 
 /// #GP, which comes without an address.
-const PROTECTION: Outcome = Outcome::Fault(Failed { address: 0, code: SI_KERNEL });
+const PROTECTION: Outcome = Outcome::Fault(Failed { address: 0, code: SI_KERNEL, signal: libc::SIGSEGV });
 
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the location is this thread's.
@@ -93,7 +141,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
     let outcome = {
         // SAFETY: the third argument of this handler, used by nobody else in this block.
         let mut context = unsafe { Context::new(context) };
-        if signal == libc::SIGSEGV && code > 0 && copy::step_over(&mut context, code) {
+        if signal != libc::SIGILL && code > 0 && copy::step_over(&mut context, signal, code) {
             Outcome::Done
         } else {
             match signal {
@@ -112,7 +160,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
         // SAFETY: the arguments of this handler.
         Outcome::Foreign => unsafe { chain::hand_on(signal, info, context) },
         // SAFETY: the context of this handler; only `undefined` gives a fault, so the signal is SIGILL.
-        Outcome::Fault(fault) => unsafe { chain::fault(fault.code, fault.address, on_signal, context) },
+        Outcome::Fault(fault) => unsafe { chain::fault(fault.signal, fault.code, fault.address, on_signal, context) },
     }
 }
 

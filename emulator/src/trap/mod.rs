@@ -8,7 +8,7 @@
 The rest (feature `trap`, x86-64 Linux) catches them in this process. A [`Portal`] is an inaccessible page that
 stands for the limited portal of an open queue. Code that executes a real MOVDIR64B or ENQCMD on it submits to the
 software device: the instruction raises SIGILL where the CPU lacks it, and SIGSEGV where the CPU has it, and a handler
-of both signals does what the instruction would have done, the flags included. UMONITOR, UMWAIT, TPAUSE, MONITORX and
+of these signals does what the instruction would have done, the flags included. UMONITOR, UMWAIT, TPAUSE, MONITORX and
 MWAITX, which need no portal, work likewise after [`install`]. Signals with other causes go where they went before.
 
 # Why the handler may call the model
@@ -26,10 +26,9 @@ instruction sits inside one of them, where none is. So the handler may do what a
 * An ENQCMD to readable memory that is no portal is refused (ZF = 1).
 * UMWAIT and MWAITX wake up when the monitored line has *changed*. A store of the value that was there does not wake it, nor does
   one that is undone; the limit on the wait, 100,000 ticks as Linux has it by default, still ends it.
-* An operand in a file mapping, beyond the end of its file, raises SIGBUS inside the handler, not at the instruction. SIGBUS
-  goes where it went before, but the context that its handler is given is not that of the interrupted code.
 * A thread that blocks SIGILL or SIGSEGV is killed by its first trap.
-* Previous handlers run with the mask they asked for, but SIGSEGV's always on the alternate stack and SIGILL's never.
+* Previous handlers run with the mask they asked for, but those of SIGSEGV and SIGBUS always on the alternate stack and
+  SIGILL's never.
 "
 )]
 
@@ -38,7 +37,7 @@ mod chain;
 #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
 mod context;
 #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
-mod copy;
+pub(crate) mod copy;
 pub mod decode;
 #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
 mod handler;
@@ -48,6 +47,11 @@ mod monitor;
 mod portal;
 
 #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
-pub use self::handler::{install, trapped};
+pub use self::handler::{foreign_action, install, is_readable, is_writable, read, trapped, use_sigaction};
 #[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
 pub use self::portal::Portal;
+
+/// A function like `sigaction(2)`.
+#[cfg(all(feature = "trap", target_arch = "x86_64", target_os = "linux"))]
+pub type SigactionFunction =
+    unsafe extern "C" fn(libc::c_int, *const libc::sigaction, *mut libc::sigaction) -> libc::c_int;
