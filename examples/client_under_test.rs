@@ -27,7 +27,7 @@ mod their_client {
     /// How often a full queue is tried before somebody else's problem becomes theirs.
     const RETRIES: u32 = 1000;
     /// How often a copy is begun anew before they give up on the device.
-    const ATTEMPTS: u32 = 100;
+    const ATTEMPTS: i32 = 100;
     /// Looks at a record after which they count the descriptor as lost.
     const PATIENCE: u32 = 2_000_000;
 
@@ -50,7 +50,7 @@ mod their_client {
             instr::sfence();
             // SAFETY: the portal is mapped; memory and record outlive the descriptor, except for a lost one, of which the
             // device knows nothing any more.
-            if !(0..RETRIES).any(|_| unsafe { instr::enqcmd(queue.0, &d) }) {
+            if !(0..RETRIES).any(|_| unsafe { instr::enqcmd(queue.0, &raw const d) }) {
                 return -1;
             }
             // SAFETY: the byte is valid, and while the device may write it, it is only accessed atomically.
@@ -60,7 +60,7 @@ mod their_client {
                 continue;
             }
             match record.status & status::CODE_MASK {
-                status::SUCCESS => return sent as i32,
+                status::SUCCESS => return sent,
                 status::PAGE_FAULT if record.result == 0 => {
                     let done = record.bytes_completed as usize;
                     // Bring the page in, then go on behind what is done. SAFETY: inside the caller's regions.
@@ -95,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let queue = their_client::Queue(portal.as_ptr());
     let campaign = Campaign::start(&device, SCRIPT.parse::<Script>()?)?;
 
-    let source: Vec<u8> = (0..64 << 10).map(|i| (i % 251) as u8).collect();
+    let source: Vec<u8> = (0..=250).cycle().take(64 << 10).collect();
     let mut target = vec![0; source.len()];
     let mut descriptors = 0;
     for round in 0..100 {
@@ -109,8 +109,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let report = campaign.finish();
     let counters = device.counters();
-    assert_eq!(counters.executed(opcode::MEMMOVE), descriptors as u64, "the device did the work, all of it");
-    println!("100 copies in {descriptors} descriptors, {} refusals, {} page faults", counters.retries, counters.page_faults);
+    assert_eq!(
+        u64::try_from(descriptors),
+        Ok(counters.executed(opcode::MEMMOVE)),
+        "the device did the work, all of it"
+    );
+    println!(
+        "100 copies in {descriptors} descriptors, {} refusals, {} page faults",
+        counters.retries, counters.page_faults
+    );
     println!("{report}");
     Ok(())
 }
