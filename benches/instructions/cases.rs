@@ -12,16 +12,24 @@ pub(crate) struct Case {
     /// Most instructions that one round may take.
     pub(crate) bound: Option<u32>,
     body: fn(&mut Bench, u32),
+    /// What of it is not the model's: the loop.
+    around: Option<fn(&mut Bench, u32)>,
 }
 
 impl Case {
     /// All cases.
     pub(crate) const ALL: &[Self] = &[
-        Self { name: "no-op, submission to record", bound: Some(150), body: noop },
-        Self { name: "move of 256 bytes, submission to record", bound: Some(250), body: move_256 },
-        Self { name: "fill of 256 bytes, submission to record", bound: None, body: fill_256 },
-        Self { name: "no-op in a batch of 32", bound: Some(150), body: noops_in_a_batch },
-        Self { name: "move of 256 bytes in a batch of 32", bound: Some(250), body: moves_in_a_batch },
+        Self { name: "no-op, submission to record", bound: Some(150), body: noop, around: Some(nothing) },
+        Self {
+            name: "move of 256 bytes, submission to record",
+            bound: Some(250),
+            body: move_256,
+            around: Some(nothing),
+        },
+        Self { name: "fill of 256 bytes, submission to record", bound: None, body: fill_256, around: Some(nothing) },
+        Self { name: "no-op, submitted and run alone", bound: None, body: noop_alone, around: None },
+        Self { name: "no-op in a batch of 32", bound: Some(150), body: noops_in_a_batch, around: None },
+        Self { name: "move of 256 bytes in a batch of 32", bound: Some(250), body: moves_in_a_batch, around: None },
     ];
 
     /// The case with a name.
@@ -32,6 +40,13 @@ impl Case {
     /// Does as many rounds.
     pub(crate) fn run(&self, rounds: u32) {
         (self.body)(&mut Bench::new(), rounds);
+    }
+
+    /// Does the loops of as many rounds.
+    pub(crate) fn run_around(&self, rounds: u32) {
+        if let Some(around) = self.around {
+            around(&mut Bench::new(), rounds);
+        }
     }
 }
 
@@ -76,6 +91,36 @@ impl Bench {
         d
     }
 
+    /// The loop of [`in_bursts`](Self::in_bursts).
+    fn around_bursts(&mut self, rounds: u32) {
+        let list: Vec<_> = (0..32).map(|i| self.descriptor(opcode::NOP, 0, i)).collect();
+        for _ in 0..rounds / 32 {
+            for d in &list {
+                assert_eq!(takes_nothing(&self.client, d), Enqcmd::Accepted);
+            }
+            self.records[31].status = status::SUCCESS;
+            assert_eq!(black_box(&mut self.records[31].status), &mut status::SUCCESS);
+            self.records[31].status = 0;
+        }
+    }
+
+    /// Submits descriptors one by one until there are 32 of them, then lets the engine run, as it does by itself on a device
+    /// with threads.
+    fn in_bursts(&mut self, rounds: u32, opcode: u8, size: u32) {
+        let list: Vec<_> = (0..32).map(|i| self.descriptor(opcode, size, i)).collect();
+        for _ in 0..rounds / 32 {
+            for d in &list {
+                // SAFETY: the descriptors name memory of this value, which nobody touches until the device has run.
+                let accepted = unsafe { self.client.enqcmd(d) };
+                assert_eq!(accepted, Enqcmd::Accepted);
+            }
+            assert_eq!(self.device.run_until_idle(), 32);
+            // The last one stands for all: looking at each would be counted too.
+            assert_eq!(black_box(&mut self.records[31].status), &mut status::SUCCESS);
+            self.records[31].status = 0;
+        }
+    }
+
     /// Submits a descriptor and executes it.
     #[inline(never)]
     fn round(&mut self, d: &Descriptor) {
@@ -88,18 +133,31 @@ impl Bench {
     }
 }
 
+/// The call of a submission, without a submission.
+#[inline(never)]
+fn takes_nothing(client: &Client, d: &Descriptor) -> Enqcmd {
+    black_box((client, d));
+    Enqcmd::Accepted
+}
+
+fn nothing(bench: &mut Bench, rounds: u32) {
+    bench.around_bursts(rounds);
+}
+
 fn noop(bench: &mut Bench, rounds: u32) {
-    let d = bench.descriptor(opcode::NOP, 0, 0);
-    (0..rounds).for_each(|_| bench.round(&d));
+    bench.in_bursts(rounds, opcode::NOP, 0);
 }
 
 fn move_256(bench: &mut Bench, rounds: u32) {
-    let d = bench.descriptor(opcode::MEMMOVE, 256, 0);
-    (0..rounds).for_each(|_| bench.round(&d));
+    bench.in_bursts(rounds, opcode::MEMMOVE, 256);
 }
 
 fn fill_256(bench: &mut Bench, rounds: u32) {
-    let d = bench.descriptor(opcode::FILL, 256, 0);
+    bench.in_bursts(rounds, opcode::FILL, 256);
+}
+
+fn noop_alone(bench: &mut Bench, rounds: u32) {
+    let d = bench.descriptor(opcode::NOP, 0, 0);
     (0..rounds).for_each(|_| bench.round(&d));
 }
 

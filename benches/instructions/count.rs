@@ -6,19 +6,20 @@ use std::process::Command;
 const FEW: u32 = 320;
 const MANY: u32 = 3520;
 
-/// Instructions of one round of a case.
+/// Instructions of one round of a case, without the loop around it.
 pub(crate) fn of(name: &str) -> Result<f64, String> {
-    let (few, many) = (run(name, FEW)?, run(name, MANY)?);
-    Ok((many as f64 - few as f64) / f64::from(MANY - FEW))
+    let each =
+        |way| Ok::<_, String>((run(way, name, MANY)? as f64 - run(way, name, FEW)? as f64) / f64::from(MANY - FEW));
+    Ok(each("--run")? - each("--run-around")?)
 }
 
 /// Instructions of the whole program with this many rounds.
-fn run(name: &str, rounds: u32) -> Result<u64, String> {
+fn run(way: &str, name: &str, rounds: u32) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)
-        .args(["--run", name, &rounds.to_string()])
+        .args([way, name, &rounds.to_string()])
         .output()
         .map_err(|error| format!("valgrind cannot be run: {error}; its package has the name valgrind"))?;
     let text = String::from_utf8_lossy(&output.stderr);

@@ -8,9 +8,11 @@ use idxd_sys::limits::PASID_MASK;
 use thiserror::Error;
 
 use crate::config::Mode;
+use crate::entry::ClientState;
+use crate::gate::Way;
 use crate::memory::Requester;
-use crate::queue::{ClientState, Way, WorkQueue};
-use crate::shared::Handle;
+use crate::queue::WorkQueue;
+use crate::shared::{Handle, Shared};
 
 /// The answer to an ENQCMD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +80,10 @@ pub struct WqInfo {
 ///
 /// It may be used from any number of threads. It keeps the device alive.
 pub struct Client {
-    handle: Arc<Handle>,
+    /// Keeps the engines alive.
+    _handle: Arc<Handle>,
+    shared: Arc<Shared>,
+    queue: Arc<WorkQueue>,
     state: Arc<ClientState>,
     info: WqInfo,
     /// Discarded descriptors that a drain has told about.
@@ -113,7 +118,14 @@ impl Client {
             version: shared.config.version,
             pasid: by.pasid.unwrap_or(0),
         };
-        Ok(Self { handle: Arc::clone(handle), state, info, told: AtomicU64::new(0) })
+        Ok(Self {
+            _handle: Arc::clone(handle),
+            shared: Arc::clone(shared),
+            queue: Arc::clone(queue),
+            state,
+            info,
+            told: AtomicU64::new(0),
+        })
     }
 
     /// ENQCMD to the limited portal, the one a process can map: accepted while the occupancy is below the threshold.
@@ -133,7 +145,7 @@ impl Client {
     /// must be valid likewise, and lines of 64 bytes of their bitmaps for reads.
     /// With an address space of its own ([`Device::with_memory`](crate::Device::with_memory)) any 64 bytes are fine.
     pub unsafe fn enqcmd(&self, d: &Descriptor) -> Enqcmd {
-        self.queue().enqcmd(&self.handle.shared, &self.state, d, Way::Limited, false)
+        self.queue.enqcmd_limited(&self.shared, &self.state, d)
     }
 
     /// ENQCMD to the unlimited portal, which the kernel keeps for itself: accepted while there is a free entry.
@@ -142,7 +154,7 @@ impl Client {
     ///
     /// As for [`enqcmd`](Self::enqcmd).
     pub unsafe fn enqcmd_unlimited(&self, d: &Descriptor) -> Enqcmd {
-        self.queue().enqcmd(&self.handle.shared, &self.state, d, Way::Unlimited, false)
+        self.queue.enqcmd(&self.shared, &self.state, d, Way::Unlimited, false)
     }
 
     /// MOVDIR64B: no answer. A full dedicated queue loses the descriptor and latches software error 0x53; a shared,
@@ -152,7 +164,7 @@ impl Client {
     ///
     /// As for [`enqcmd`](Self::enqcmd).
     pub unsafe fn movdir64b(&self, d: &Descriptor) {
-        self.queue().movdir64b(&self.handle.shared, &self.state, d, false);
+        self.queue.movdir64b(&self.shared, &self.state, d, false);
     }
 
     /// What this client can know about its queue.
@@ -162,7 +174,7 @@ impl Client {
 
     /// Descriptors accepted from all clients and not yet taken by an engine.
     pub fn occupancy(&self) -> usize {
-        self.queue().occupancy()
+        self.queue.occupancy()
     }
 
     /// Descriptors of this client that are queued or executing.
@@ -172,7 +184,7 @@ impl Client {
 
     /// Whether queue and device are enabled and the device is not halted.
     pub fn is_enabled(&self) -> bool {
-        self.queue().is_open(&self.handle.shared)
+        self.queue.is_open(&self.shared)
     }
 
     /// Returns when no descriptor of this client is queued or executing, whatever the state: an enabled queue executes
@@ -181,7 +193,7 @@ impl Client {
     /// Bounded if nothing is submitted meanwhile. Afterwards the device touches none of the memory that earlier
     /// descriptors named, and what it wrote is visible.
     pub fn quiesce(&self) {
-        self.handle.shared.wait_until(|| self.outstanding() == 0);
+        self.shared.wait_until(|| self.outstanding() == 0);
     }
 
     /// Like [`quiesce`](Self::quiesce), and tells whether every descriptor ran to its end. `false` if the queue is halted
@@ -194,16 +206,12 @@ impl Client {
         let told = self.told.swap(discarded, Ordering::Relaxed);
         self.is_enabled() && told == discarded
     }
-
-    fn queue(&self) -> &WorkQueue {
-        &self.handle.shared.queues[self.info.index]
-    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
         self.quiesce();
-        self.queue().release(&self.state);
+        self.queue.release(&self.state);
     }
 }
 

@@ -7,8 +7,9 @@ use thiserror::Error;
 
 use crate::config::WqConfig;
 use crate::device::Device;
+use crate::entry::ClientState;
+use crate::gate::wq_state;
 use crate::memory::Requester;
-use crate::queue::{ClientState, wq_state};
 use crate::shared::dev_state;
 
 /// Why a command was refused. The codes are those of the command status register.
@@ -38,7 +39,7 @@ impl Device {
         let shared = self.shared();
         let _command = shared.commands();
         match shared.change(dev_state::DISABLED, dev_state::ENABLED) {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(dev_state::ENABLED) => Err(CommandError::DeviceEnabled),
             Err(_) => Err(CommandError::DeviceNotEnabled),
         }
@@ -61,12 +62,7 @@ impl Device {
         if !shared.is_enabled() {
             return Err(CommandError::DeviceNotEnabled);
         }
-        let (from, to) = (wq_state::DISABLED, wq_state::ENABLED);
-        queue
-            .state
-            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
-            .map(drop)
-            .map_err(|_| CommandError::WqEnabled)
+        queue.change_state(shared, wq_state::DISABLED, wq_state::ENABLED).map_err(|_| CommandError::WqEnabled)
     }
 
     /// Stops a queue from accepting, waits until its descriptors have ended, and disables it.
@@ -109,12 +105,11 @@ impl Device {
     pub fn abort_pasid(&self, pasid: u32) {
         let shared = self.shared();
         let clients = self.clients_of(pasid);
-        let set = |on| clients.iter().for_each(|c| c.aborting.store(on, Ordering::SeqCst));
-        set(true);
+        shared.set_aborting(&clients, true);
         let stays = shared.permissions.evict(pasid);
         shared.drain(&clients);
         shared.wait_until(|| shared.permissions.have_ended(&stays));
-        set(false);
+        shared.set_aborting(&clients, false);
     }
 
     /// [`abort_wq`](Self::abort_wq) for all queues.
@@ -131,9 +126,9 @@ impl Device {
     pub fn reset(&self) {
         let shared = self.shared();
         // Before the lock, whose holder may be waiting for descriptors.
-        shared.state.store(dev_state::ABORTING, Ordering::SeqCst);
+        shared.set_state(dev_state::ABORTING);
         let _command = shared.commands();
-        shared.state.store(dev_state::ABORTING, Ordering::SeqCst);
+        shared.set_state(dev_state::ABORTING);
         shared.wait_until(|| shared.is_idle());
         shared.set_queues(wq_state::DISABLED);
         shared.errors.clear();
@@ -153,7 +148,7 @@ impl Device {
         let shared = self.shared();
         let queue = shared.queues.get(wq).ok_or(CommandError::NoQueue)?;
         let _command = shared.commands();
-        if queue.state.load(Ordering::SeqCst) != wq_state::DISABLED {
+        if queue.state() != wq_state::DISABLED {
             return Err(CommandError::WqEnabled);
         }
         // A submitter that came too late may still be on its way out.
@@ -174,7 +169,7 @@ impl Device {
     }
 
     pub(crate) fn is_wq_enabled(&self, wq: usize) -> bool {
-        self.shared().queues[wq].state.load(Ordering::SeqCst) == wq_state::ENABLED
+        self.shared().queues[wq].state() == wq_state::ENABLED
     }
 
     /// Aborts a queue and disables it.
@@ -191,11 +186,10 @@ impl Device {
         let shared = self.shared();
         let queue = shared.queues.get(wq).ok_or(CommandError::NoQueue)?;
         let _command = shared.commands();
-        let change = |from, to| queue.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
-        change(wq_state::ENABLED, transient).map_err(|_| CommandError::WqNotEnabled)?;
+        queue.change_state(shared, wq_state::ENABLED, transient).map_err(|_| CommandError::WqNotEnabled)?;
         shared.wait_until(|| queue.is_idle());
         // Nothing else changes a queue's state while the command lock is held.
-        let _ = change(transient, end);
+        let _ = queue.change_state(shared, transient, end);
         Ok(())
     }
 }

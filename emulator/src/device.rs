@@ -83,7 +83,7 @@ impl Device {
 
     /// The device's state.
     pub fn state(&self) -> DeviceState {
-        match self.shared().state.load(Ordering::SeqCst) {
+        match self.shared().state() {
             dev_state::ENABLED => DeviceState::Enabled,
             dev_state::HALTED => DeviceState::Halted,
             dev_state::DRAINING | dev_state::ABORTING => DeviceState::Draining,
@@ -125,12 +125,12 @@ impl Device {
 
     /// Adds an injection rule. It applies to descriptors that start after the call.
     pub fn inject(&self, rule: FaultRule) -> RuleId {
-        self.shared().faults.inject(rule)
+        self.shared().inject(rule)
     }
 
     /// Removes an injection rule and says how often it fired; `None` if there is no such rule.
     pub fn remove(&self, rule: RuleId) -> Option<u64> {
-        self.shared().faults.remove(rule)
+        self.shared().remove(rule)
     }
 
     /// Takes one queued descriptor and executes it on this thread. Only with [`Config::manual`]: a device with
@@ -141,7 +141,7 @@ impl Device {
 
     /// [`run_one`](Self::run_one) until it returns `false`; returns the number of descriptors taken.
     pub fn run_until_idle(&self) -> usize {
-        std::iter::repeat_with(|| self.run_one()).take_while(|ran| *ran).count()
+        self.shared().run_until_idle()
     }
 
     pub(crate) fn shared(&self) -> &Shared {

@@ -8,7 +8,7 @@
 //! of an earlier one (both are sequentially consistent read-modify-writes of the queue's head), so whoever
 //! has popped a drain sees POPPING, the entry, or that it has ended, for everything popped before.
 //!
-//! **Sleeping.** An idle engine spins, then parks. It (1) sets its parked flag and leaves the number of spinning engines,
+//! **Sleeping.** An idle engine spins, then parks. It (1) counts itself as parked and leaves the number of spinning engines,
 //! (2) fences, (3) looks at the queues once more. A submitter (1) pushes, (2) fences, (3) looks for a spinning or parked
 //! engine. By the order of the two sequentially consistent fences at least one of them sees the other, so no
 //! wake-up is lost. An engine that stops spinning because it found work wakes another one if there is more.
@@ -19,19 +19,21 @@
 //! it leaves, on whom a submitter may have relied.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
+use idxd_sys::{Descriptor, opcode};
 
 use crate::config::Config;
-use crate::exec::{self, BatchLog, Exec, Quick, Round};
+use crate::entry::{ClientState, Ticket};
+use crate::exec::{self, BatchLog, Exec, Quick, Round, quick};
 use crate::memory::Requester;
-use crate::observe::EngineCounters;
+use crate::observe::{EngineCounters, Executed};
 use crate::prng::Prng;
-use crate::queue::{ClientState, Entry, WorkQueue};
+use crate::queue::WorkQueue;
 use crate::shared::Shared;
 
 /// Slot values that name no descriptor.
@@ -89,9 +91,16 @@ impl EngineSlot {
     }
 
     #[inline]
-    fn publish(&self, seq: u64, by: u32, queue: &WorkQueue) {
-        self.requester.store(by, Ordering::Release);
+    fn publish(&self, seq: u64, ticket: Ticket, queue: &WorkQueue) {
+        self.requester.store(ticket.client().requester_word, Ordering::Release);
         self.executing.store(seq << 8 | queue.index as u64, Ordering::Release);
+    }
+
+    /// Nothing is executing any more, and that was the end of a descriptor.
+    #[inline]
+    fn end(&self, ticket: Ticket, discarded: bool) {
+        self.executing.store(IDLE, Ordering::Release);
+        ticket.finish(discarded);
     }
 }
 
@@ -106,22 +115,38 @@ impl Group {
     /// Whether nobody looks at the queues, and somebody could.
     #[inline]
     fn is_asleep(&self) -> bool {
-        self.spinning.load(Ordering::Relaxed) == 0 && self.parked.load(Ordering::Relaxed) != 0
+        // The other way around would be the same; usually none is parked.
+        self.parked.load(Ordering::Relaxed) != 0 && self.spinning.load(Ordering::Relaxed) == 0
     }
 }
 
 impl Shared {
-    /// Makes sure that somebody looks at the queues of a group after what this thread pushed before.
-    #[inline]
-    pub(crate) fn wake(&self, group: usize) {
-        fence(Ordering::SeqCst);
-        if self.groups[group].is_asleep() {
-            self.wake_parked(group);
+    /// Makes sure that somebody looks at the queues after what this thread pushed before.
+    pub(crate) fn wake(&self) {
+        if self.must_wake() {
+            self.wake_parked();
         }
     }
 
+    /// Whether [`wake_parked`](Self::wake_parked) is needed for that.
+    #[inline]
+    pub(crate) fn must_wake(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.parked.load(Ordering::Relaxed) != 0
+    }
+
+    /// Wakes one engine of each group where some are parked, none is spinning, and something is queued.
     #[cold]
-    fn wake_parked(&self, group: usize) {
+    pub(crate) fn wake_parked(&self) {
+        for queue in self.queues.iter().filter(|queue| !queue.is_empty()) {
+            let group = queue.setup.group();
+            if self.groups[group].is_asleep() {
+                self.wake_group(group);
+            }
+        }
+    }
+
+    fn wake_group(&self, group: usize) {
         for slot in &self.engines {
             // One that has changed its group meanwhile is woken for nothing, which does no harm.
             if slot.parked.load(Ordering::Relaxed) == group + 1 && self.unpark(slot) == Some(group) {
@@ -134,8 +159,14 @@ impl Shared {
     fn unpark(&self, slot: &EngineSlot) -> Option<usize> {
         let group = slot.unpark()?;
         // Of that group, whichever the caller was looking for: each engine is counted where it parked.
-        self.groups[group].parked.fetch_sub(1, Ordering::Relaxed);
+        self.left(group);
         Some(group)
+    }
+
+    /// Counts one less that is parked.
+    fn left(&self, group: usize) {
+        self.groups[group].parked.fetch_sub(1, Ordering::Relaxed);
+        self.parked.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Makes engines read the assignment of queues and groups again.
@@ -155,47 +186,95 @@ static NO_QUICK: Quick = Quick::NONE;
 /// The private part of an engine.
 pub(crate) struct Engine {
     index: usize,
+    slot: Arc<EngineSlot>,
     group: usize,
     /// The epoch at which the assignment below was read.
     epoch: u64,
     /// Queues of the group.
     queues: Vec<Served>,
     turn: usize,
-    credit: u8,
+    credit: u32,
     rng: Prng,
     /// The descriptor under execution.
-    current: Entry,
+    current: Descriptor,
 }
 
 /// A queue that an engine serves.
 struct Served {
-    index: usize,
+    queue: Arc<WorkQueue>,
+    /// Where the engine counts what it executes of it.
+    executed: Arc<Executed>,
     /// Its share of a turn.
-    share: u8,
+    share: u32,
     /// How its plain descriptors look.
     quick: Quick,
 }
 
+/// Takes the oldest descriptor; gives its number, and where it came from.
+#[inline]
+fn take(queue: &WorkQueue, slot: &EngineSlot, to: &mut Descriptor) -> Option<(u64, Ticket)> {
+    slot.executing.store(POPPING, Ordering::Release);
+    let Some((seq, ticket)) = queue.take(to) else {
+        slot.executing.store(IDLE, Ordering::Release);
+        return None;
+    };
+    slot.publish(seq, ticket, queue);
+    Some((seq, ticket))
+}
+
+impl Served {
+    /// Whether a descriptor that was taken is to be discarded.
+    #[inline]
+    fn must_not_run(&self, ticket: Ticket) -> bool {
+        self.queue.stops() || ticket.client().aborting.load(Ordering::Acquire)
+    }
+
+    /// How plain descriptors look, for one that was taken.
+    fn quick(&self, shared: &Shared, epoch: u64) -> &Quick {
+        // The queue may have been configured after the assignment was read; the pop has made visible that it was.
+        if shared.epoch.load(Ordering::SeqCst) == epoch { &self.quick } else { &NO_QUICK }
+    }
+}
+
 impl Engine {
-    pub(crate) fn new(config: &Config, index: usize) -> Self {
-        let rng = Prng::new(config.seed ^ (index as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03));
-        let queues = Vec::with_capacity(config.queues.len());
-        // An epoch that never is: the assignment is read before the first descriptor.
-        Self { index, group: 0, epoch: u64::MAX, queues, turn: 0, credit: 0, rng, current: Entry::none() }
+    pub(crate) fn new(config: &Config, index: usize, slot: &Arc<EngineSlot>) -> Self {
+        Self {
+            index,
+            slot: Arc::clone(slot),
+            group: 0,
+            // An epoch that never is: the assignment is read before the first descriptor.
+            epoch: u64::MAX,
+            queues: Vec::with_capacity(config.queues.len()),
+            turn: 0,
+            credit: 0,
+            rng: Prng::new(config.seed ^ (index as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03)),
+            current: Descriptor::default(),
+        }
     }
 
     /// Reads the assignment of queues and engines to groups.
     #[cold]
     fn assign(&mut self, shared: &Shared, epoch: u64) {
         self.epoch = epoch;
-        self.group = shared.engines[self.index].group.load(Ordering::SeqCst);
+        self.group = self.slot.group.load(Ordering::SeqCst);
         self.queues.clear();
         if self.group < shared.unassigned() {
             let group = self.group;
             for queue in shared.queues.iter().filter(|queue| queue.setup.group() == group) {
-                let quick = self.look(shared, queue.index, Quick::of);
-                self.queues.push(Served { index: queue.index, share: queue.setup.priority(), quick });
+                let plain = shared.may_be_plain();
+                let quick = if plain { self.look(shared, queue.index, Quick::of) } else { Quick::NONE };
+                let executed = Arc::clone(self.slot.counters.executed_of(queue.index));
+                self.queues.push(Served {
+                    queue: Arc::clone(queue),
+                    executed,
+                    share: queue.setup.priority().into(),
+                    quick,
+                });
             }
+        }
+        if let [only] = &mut self.queues[..] {
+            // Nobody to share with.
+            only.share = u32::MAX;
         }
         self.turn = 0;
         self.credit = self.queues.first().map_or(0, |queue| queue.share);
@@ -204,11 +283,13 @@ impl Engine {
     /// What an execution would see of a queue, without one.
     pub(crate) fn look<R>(&mut self, shared: &Shared, queue: usize, f: impl FnOnce(&Exec<'_>) -> R) -> R {
         let client = ClientState::new(Requester::DEVICE);
+        let counters = &self.slot.counters;
         f(&Exec {
             shared,
             queue: &shared.queues[queue],
             quick: &NO_QUICK,
-            counters: &shared.engines[self.index].counters,
+            counters,
+            executed: counters.executed_of(queue),
             rng: &mut self.rng,
             client: &client,
             requester: client.requester,
@@ -223,8 +304,7 @@ impl Engine {
 
     /// The engine thread.
     pub(crate) fn run(mut self, shared: &Shared) {
-        let slot = &shared.engines[self.index];
-        let _ = slot.thread.set(std::thread::current());
+        let _ = self.slot.thread.set(std::thread::current());
         while !shared.shutdown.load(Ordering::Acquire) {
             if !self.run_one(shared) {
                 self.idle(shared);
@@ -233,127 +313,119 @@ impl Engine {
     }
 
     /// Takes one descriptor and executes or discards it. `false` if the queues are empty.
+    ///
+    /// The usual way is short. What is unusual is called last, so that this saves no registers.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
     pub(crate) fn run_one(&mut self, shared: &Shared) -> bool {
+        // Usually the queue whose turn it is has something.
+        if self.credit == 0 || shared.epoch.load(Ordering::SeqCst) != self.epoch {
+            return self.run_next(shared);
+        }
+        let Some(served) = self.queues.get(self.turn) else { return self.run_next(shared) };
+        let (slot, queue): (&EngineSlot, &WorkQueue) = (&self.slot, &served.queue);
+        let Some((seq, ticket)) = take(queue, slot, &mut self.current) else { return self.run_next(shared) };
+        self.credit -= 1;
+        // The queue may have been configured after the look at the epoch; the pop has made visible that it was.
+        if !queue.is_usual(self.epoch) || !served.quick.executes(&self.current) {
+            return self.run_in_full(shared, seq, ticket);
+        }
+        if self.current.opcode() != opcode::NOP {
+            return self.run_plain(shared, seq, ticket);
+        }
+        quick::end(&served.executed, &self.current);
+        slot.end(ticket, false);
+        true
+    }
+
+    /// Executes the current descriptor, which is plain but has something to do.
+    #[inline(never)]
+    fn run_plain(&mut self, shared: &Shared, seq: u64, ticket: Ticket) -> bool {
+        let served = &self.queues[self.turn];
+        if !served.quick.work(&self.slot.counters, &self.current) {
+            return self.run_in_full(shared, seq, ticket);
+        }
+        quick::end(&served.executed, &self.current);
+        self.slot.end(ticket, false);
+        true
+    }
+
+    /// Takes a descriptor of the first queue that has one, from the one whose turn it is, once around.
+    #[cold]
+    #[inline(never)]
+    fn run_next(&mut self, shared: &Shared) -> bool {
         let epoch = shared.epoch.load(Ordering::SeqCst);
         if epoch != self.epoch {
             self.assign(shared, epoch);
         }
-        let slot = &shared.engines[self.index];
-        let Some((queue, seq)) = self.take(shared, slot) else { return false };
-        let (d, client) = (&self.current.descriptor, self.current.client());
-        let mut discarded = shared.stops(queue) || client.aborting.load(Ordering::Acquire);
-        if !discarded {
-            slot.counters.executed(queue.index, d.opcode());
-            if !(shared.is_plain() && exec::run_quick(self.quick(shared), &slot.counters, d)) {
-                discarded = self.execute(shared, queue, seq);
+        for _ in 0..=self.queues.len() {
+            if self.credit != 0
+                && let Some(served) = self.queues.get(self.turn)
+                && !served.queue.is_empty()
+                && let Some((seq, ticket)) = take(&served.queue, &self.slot, &mut self.current)
+            {
+                self.credit -= 1;
+                return self.run_in_full(shared, seq, ticket);
             }
+            self.turn = (self.turn + 1) % self.queues.len().max(1);
+            self.credit = self.queues.get(self.turn).map_or(0, |served| served.share);
         }
-        slot.counters.discarded.add(u64::from(discarded));
-        slot.executing.store(IDLE, Ordering::Release);
-        self.current.finish(discarded);
+        false
+    }
+
+    /// Executes or discards the current descriptor, whatever it is. `true`, as it was one.
+    #[inline(never)]
+    fn run_in_full(&mut self, shared: &Shared, seq: u64, ticket: Ticket) -> bool {
+        let served = &self.queues[self.turn];
+        served.queue.taken(shared);
+        let runs = !served.must_not_run(ticket);
+        let discarded = !(runs && self.execute(shared, seq, ticket));
+        self.slot.counters.discarded.add(u64::from(discarded));
+        self.slot.end(ticket, discarded);
         true
     }
 
-    /// How plain descriptors of the queue look whose turn it is, for one that was taken from it.
-    #[inline]
-    fn quick(&self, shared: &Shared) -> &Quick {
-        // The queue may have been configured after the assignment was read; the pop has made visible that it was.
-        match self.queues.get(self.turn) {
-            Some(served) if shared.epoch.load(Ordering::SeqCst) == self.epoch => &served.quick,
-            _ => &NO_QUICK,
-        }
-    }
-
-    /// Executes the current descriptor, which has been counted. Whether it did not run to its end.
-    #[inline(never)]
-    fn execute(&mut self, shared: &Shared, queue: &WorkQueue, seq: u64) -> bool {
-        let client = self.current.client();
-        // Borrowed one by one: `quick` looks at the queues, the execution changes the random numbers.
-        let current = shared.epoch.load(Ordering::SeqCst) == self.epoch;
-        let served = self.queues.get(self.turn).filter(|_| current);
+    /// Executes the current descriptor. Whether it ran to its end.
+    fn execute(&mut self, shared: &Shared, seq: u64, ticket: Ticket) -> bool {
+        let served = &self.queues[self.turn];
+        let client = ticket.client();
         let mut x = Exec {
             shared,
-            queue,
-            quick: served.map_or(&NO_QUICK, |served| &served.quick),
-            counters: &shared.engines[self.index].counters,
+            queue: &served.queue,
+            quick: served.quick(shared, self.epoch),
+            counters: &self.slot.counters,
+            executed: &served.executed,
             rng: &mut self.rng,
             client,
             requester: client.requester,
             seq,
             engine: self.index,
-            message_storage: self.current.message_storage,
+            message_storage: ticket.message_storage(),
             batch: BatchLog::default(),
             in_domains: false,
             round: Round::new(&shared.space),
         };
-        let d = &self.current.descriptor;
+        let d = &self.current;
         // Nothing here panics, but an address space of the user's may. Its caller must still see the entry end, and
         // the engine must go on; a halt is what a device does when its hardware fails.
-        let ended = catch_unwind(AssertUnwindSafe(|| exec::execute_in_full(&mut x, d, None)));
+        let ended = catch_unwind(AssertUnwindSafe(|| exec::execute(&mut x, d, None)));
         x.round.end();
         if ended.is_err() {
             shared.halt();
         }
-        !matches!(ended, Ok(Ok(_)))
+        matches!(ended, Ok(Ok(_)))
     }
 
-    /// Takes a descriptor, by the queues' turns; gives its queue and its number there.
-    #[inline]
-    fn take<'a>(&mut self, shared: &'a Shared, slot: &EngineSlot) -> Option<(&'a WorkQueue, u64)> {
-        // Usually the queue whose turn it is has something.
-        if self.credit != 0
-            && let Some(served) = self.queues.get(self.turn)
-            && let Some(taken) = self.take_from(&shared.queues[served.index], shared, slot)
-        {
-            return Some(taken);
-        }
-        self.take_elsewhere(shared, slot)
-    }
-
-    #[inline]
-    fn take_from<'a>(
-        &mut self,
-        queue: &'a WorkQueue,
-        shared: &Shared,
-        slot: &EngineSlot,
-    ) -> Option<(&'a WorkQueue, u64)> {
-        slot.executing.store(POPPING, Ordering::Release);
-        if let Some(seq) = queue.take(shared, &mut self.current) {
-            slot.publish(seq, self.current.client().requester_word, queue);
-            self.credit -= 1;
-            return Some((queue, seq));
-        }
-        slot.executing.store(IDLE, Ordering::Release);
-        None
-    }
-
-    /// Looks at the queues that come next, once around.
-    #[cold]
-    fn take_elsewhere<'a>(&mut self, shared: &'a Shared, slot: &EngineSlot) -> Option<(&'a WorkQueue, u64)> {
-        for _ in 0..self.queues.len() {
-            self.turn = (self.turn + 1) % self.queues.len();
-            let served = &self.queues[self.turn];
-            self.credit = served.share;
-            let queue = &shared.queues[served.index];
-            if !queue.is_empty()
-                && let Some(taken) = self.take_from(queue, shared, slot)
-            {
-                return Some(taken);
-            }
-        }
-        None
-    }
-
-    fn has_work(&self, shared: &Shared) -> bool {
-        self.queues.iter().any(|served| !shared.queues[served.index].is_empty())
+    fn has_work(&self) -> bool {
+        self.queues.iter().any(|served| !served.queue.is_empty())
     }
 
     /// Spins, then parks, until there is work or the device shuts down.
     fn idle(&self, shared: &Shared) {
         let group = &shared.groups[self.group];
-        let slot = &shared.engines[self.index];
+        let slot = &self.slot;
         let moved = || shared.epoch.load(Ordering::SeqCst) != self.epoch;
-        let stop = || self.has_work(shared) || moved() || shared.shutdown.load(Ordering::Acquire);
+        let stop = || self.has_work() || moved() || shared.shutdown.load(Ordering::Acquire);
         group.spinning.fetch_add(1, Ordering::SeqCst);
         let start = Instant::now();
         loop {
@@ -361,7 +433,7 @@ impl Engine {
                 if stop() {
                     group.spinning.fetch_sub(1, Ordering::SeqCst);
                     if moved() {
-                        shared.wake(self.group);
+                        shared.wake();
                     }
                     // A submitter that counted on us may have pushed a second descriptor; we take only one at a time.
                     self.pass_on(shared);
@@ -376,11 +448,12 @@ impl Engine {
         }
         slot.parked.store(self.group + 1, Ordering::Relaxed);
         group.parked.fetch_add(1, Ordering::Relaxed);
+        shared.parked.fetch_add(1, Ordering::Relaxed);
         group.spinning.fetch_sub(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if stop() {
             if slot.parked.swap(0, Ordering::AcqRel) != 0 {
-                group.parked.fetch_sub(1, Ordering::Relaxed);
+                shared.left(self.group);
             }
             return;
         }
@@ -392,9 +465,9 @@ impl Engine {
     /// Wakes another engine if more than one descriptor waits.
     fn pass_on(&self, shared: &Shared) {
         fence(Ordering::SeqCst);
-        let waiting: usize = self.queues.iter().map(|served| shared.queues[served.index].occupancy()).sum();
+        let waiting: usize = self.queues.iter().map(|served| served.queue.occupancy()).sum();
         if waiting > 1 {
-            shared.wake(self.group);
+            shared.wake();
         }
     }
 }

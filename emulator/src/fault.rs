@@ -334,6 +334,12 @@ impl Faults {
         }
     }
 
+    /// Whether descriptors or submissions have to be looked at. Whoever changes that must
+    /// [set the gates](crate::shared::Shared::set_gates).
+    pub(crate) fn is_looking(&self) -> bool {
+        self.watched.load(Ordering::SeqCst) || self.active() || self.may_retry()
+    }
+
     /// Whether [`arm`](Self::arm) has anything to decide.
     #[inline]
     pub(crate) fn active(&self) -> bool {

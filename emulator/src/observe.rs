@@ -1,7 +1,7 @@
 //! What can be seen from outside: counters, and the software error register.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use idxd_sys::Descriptor;
 
@@ -211,14 +211,37 @@ pub(crate) struct EngineCounters {
     pub(crate) records: Tally,
     pub(crate) lost: Tally,
     /// By queue.
-    executed: Box<[ExecutedTallies]>,
+    executed: Box<[Arc<Executed>]>,
 }
 
-struct ExecutedTallies([Tally; OPCODES]);
+/// Descriptors of one queue that one engine has executed, by opcode.
+pub(crate) struct Executed {
+    /// The short way, which ended with a record each.
+    plain: [Tally; OPCODES],
+    in_full: [Tally; OPCODES],
+}
 
-impl Default for ExecutedTallies {
+impl Default for Executed {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Tally::default()))
+        let none = || std::array::from_fn(|_| Tally::default());
+        Self { plain: none(), in_full: none() }
+    }
+}
+
+impl Executed {
+    /// Counts one, if there can be such an operation.
+    pub(crate) fn count(&self, opcode: u8) {
+        if let Some(tally) = self.in_full.get(usize::from(opcode)) {
+            tally.add(1);
+        }
+    }
+
+    /// Counts one that had nothing unusual about it, and its record.
+    #[inline]
+    pub(crate) fn count_plain(&self, opcode: u8) {
+        if let Some(tally) = self.plain.get(usize::from(opcode)) {
+            tally.add(1);
+        }
     }
 }
 
@@ -232,15 +255,13 @@ impl EngineCounters {
             abandoned: Tally::default(),
             records: Tally::default(),
             lost: Tally::default(),
-            executed: (0..queues).map(|_| ExecutedTallies::default()).collect(),
+            executed: (0..queues).map(|_| Arc::default()).collect(),
         }
     }
 
-    #[inline]
-    pub(crate) fn executed(&self, queue: usize, opcode: u8) {
-        if let Some(tally) = self.executed[queue].0.get(usize::from(opcode)) {
-            tally.add(1);
-        }
+    /// The part of a queue.
+    pub(crate) fn executed_of(&self, queue: usize) -> &Arc<Executed> {
+        &self.executed[queue]
     }
 
     pub(crate) fn add_to(&self, sum: &mut Counters) {
@@ -252,9 +273,10 @@ impl EngineCounters {
         sum.records += self.records.get();
         sum.lost += self.lost.get();
         for (queue, tallies) in sum.queues.iter_mut().zip(&self.executed) {
-            for (opcode, tally) in tallies.0.iter().enumerate() {
-                queue.executed[opcode] += tally.get();
-                sum.executed[opcode] += tally.get();
+            for (opcode, (plain, in_full)) in tallies.plain.iter().zip(&tallies.in_full).enumerate() {
+                sum.records += plain.get();
+                queue.executed[opcode] += plain.get() + in_full.get();
+                sum.executed[opcode] += plain.get() + in_full.get();
             }
         }
     }

@@ -4,163 +4,38 @@
 //! Occupancy counts descriptors accepted and not yet taken by an engine: what is in the [`Ring`], to which a submitter adds
 //! only below the limit.
 //!
-//! A submitter raises its client's count of outstanding descriptors *before* it looks at the states. A command that
-//! changes a state and then waits for that count to fall sees either the count or keeps the submitter out; no
-//! descriptor slips in behind a finished drain. It also looks before it raises the count: submitters that try again and
-//! again on a closed queue would otherwise keep the count from ever being seen at 0.
+//! A submitter raises its client's count of outstanding descriptors *before* it looks at the [`Gate`]. A command that
+//! changes a state, with it the gate, and then waits for that count to fall sees either the count or keeps the submitter
+//! out; no descriptor slips in behind a finished drain. It also looks before it raises the count: submitters that try again
+//! and again on a closed queue would otherwise keep the count from ever being seen at 0.
 //!
 //! The configuration changes only while the queue is disabled and nothing is outstanding. A submitter reads it after it
 //! has seen the queue enabled while being counted, so it reads one configuration, whole.
 
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_utils::CachePadded;
 use idxd_sys::{Descriptor, status};
 
 use crate::client::Enqcmd;
-
+use crate::entry::{ClientState, Entry, Ticket};
+use crate::gate::{Circumstances, Gate, Way, wq_state};
 use crate::memory::Requester;
 use crate::observe::{QueueCounters, SoftwareError};
 use crate::ring::Ring;
 use crate::setup::Setup;
 use crate::shared::Shared;
 
-/// States of a work queue.
-pub(crate) mod wq_state {
-    pub(crate) const DISABLED: u8 = 0;
-    pub(crate) const ENABLED: u8 = 1;
-    /// Accepts nothing, executes what it has.
-    pub(crate) const DRAINING: u8 = 2;
-    /// Accepts nothing, discards what it has.
-    pub(crate) const ABORTING: u8 = 3;
-}
-
 /// States of clients that a queue remembers before it looks for some that are not needed any more.
 const REMEMBERED: usize = 64;
-
-/// The part of a client that engines see.
-pub(crate) struct ClientState {
-    pub(crate) requester: Requester,
-    /// The same in one word.
-    pub(crate) requester_word: u32,
-    /// Descriptors being submitted, queued or executed, in two classes: a drain changes the class of new ones and
-    /// waits for the other to empty, so that it need not wait for what comes after it.
-    outstanding: [CachePadded<AtomicUsize>; 2],
-    class: AtomicUsize,
-    /// What is queued or executing is to be discarded.
-    pub(crate) aborting: AtomicBool,
-    /// Descriptors that were accepted and then discarded: halt, abort, reset.
-    pub(crate) discarded: AtomicU64,
-}
-
-impl ClientState {
-    pub(crate) fn new(requester: Requester) -> Arc<Self> {
-        Arc::new(Self {
-            requester,
-            requester_word: requester.to_word(),
-            outstanding: Default::default(),
-            class: AtomicUsize::new(0),
-            aborting: AtomicBool::new(false),
-            discarded: AtomicU64::new(0),
-        })
-    }
-
-    /// Descriptors being submitted, queued or executed.
-    pub(crate) fn outstanding(&self) -> usize {
-        self.outstanding.iter().map(|n| n.load(Ordering::SeqCst)).sum()
-    }
-
-    /// Descriptors of one class.
-    pub(crate) fn outstanding_of(&self, class: usize) -> usize {
-        self.outstanding[class].load(Ordering::SeqCst)
-    }
-
-    /// The class that new descriptors get.
-    pub(crate) fn class(&self) -> usize {
-        self.class.load(Ordering::SeqCst) & 1
-    }
-
-    /// Changes the class of new descriptors and returns the one they had. Only one drain at a time may do so.
-    pub(crate) fn change_class(&self) -> usize {
-        self.class.fetch_xor(1, Ordering::SeqCst) & 1
-    }
-
-    #[inline]
-    fn enter(&self) -> usize {
-        // Never anything but 0 or 1; the compiler shall know.
-        let class = self.class.load(Ordering::Relaxed) & 1;
-        self.outstanding[class].fetch_add(1, Ordering::SeqCst);
-        class
-    }
-
-    #[inline]
-    fn leave(&self, class: usize) {
-        self.outstanding[class & 1].fetch_sub(1, Ordering::Release);
-    }
-}
-
-/// One accepted descriptor, and where it came from.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    pub(crate) descriptor: Descriptor,
-    /// `None` before the first.
-    client: Option<NonNull<ClientState>>,
-    class: u8,
-    /// It came through a portal of the interrupt message storage.
-    pub(crate) message_storage: bool,
-}
-
-// SAFETY: `client` points to a `Sync` value; see `Entry::client` for why it is alive.
-unsafe impl Send for Entry {}
-
-impl Entry {
-    /// None yet: the place for one.
-    pub(crate) fn none() -> Self {
-        Self { descriptor: Descriptor::default(), client: None, class: 0, message_storage: false }
-    }
-
-    /// Whose descriptor this is. Not for a place without one, and not after [`finish`](Self::finish).
-    #[inline]
-    pub(crate) fn client(&self) -> &ClientState {
-        let client = self.client.expect("the entry of a descriptor");
-        // SAFETY: the queue's list of clients holds the state for as long as anything of it is outstanding, and this entry
-        // is counted in it until `finish`, which takes the pointer away. The list lives as long as the queues, which
-        // outlive the engines' use of entries.
-        unsafe { client.as_ref() }
-    }
-
-    /// Ends the entry: nothing of it is queued or executing any more. `discarded` if it did not run to its end.
-    #[inline]
-    pub(crate) fn finish(&mut self, discarded: bool) {
-        let client = self.client();
-        if discarded {
-            // Who sees the count below, by the release, sees this one.
-            client.discarded.fetch_add(1, Ordering::Relaxed);
-        }
-        // The state is not touched after this.
-        client.leave(usize::from(self.class));
-        self.client = None;
-    }
-}
-
-/// The way by which a descriptor arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// ENQCMD to the limited portal.
-    Limited,
-    /// ENQCMD to the unlimited portal.
-    Unlimited,
-    /// MOVDIR64B.
-    Posted,
-}
 
 /// One work queue.
 pub(crate) struct WorkQueue {
     pub(crate) index: usize,
     pub(crate) setup: Setup,
-    pub(crate) state: AtomicU8,
+    state: AtomicU8,
+    /// What the state, that of the device and the setup come to.
+    gate: Gate,
     entries: Ring<Entry>,
     /// Below this occupancy [`Events::occupancy`](crate::events::Events::occupancy) is due; 0 for never.
     watch: AtomicUsize,
@@ -170,17 +45,59 @@ pub(crate) struct WorkQueue {
 }
 
 impl WorkQueue {
-    pub(crate) fn new(index: usize, setup: Setup, capacity: usize, state: u8) -> Self {
+    /// A disabled queue.
+    pub(crate) fn new(index: usize, setup: Setup, capacity: usize) -> Self {
         Self {
             index,
             setup,
-            state: AtomicU8::new(state),
+            state: AtomicU8::new(wq_state::DISABLED),
+            gate: Gate::default(),
             entries: Ring::new(capacity),
             watch: AtomicUsize::new(0),
             retries: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             clients: Mutex::default(),
         }
+    }
+
+    /// The queue's state.
+    pub(crate) fn state(&self) -> u8 {
+        self.state.load(Ordering::SeqCst)
+    }
+
+    /// Changes the state, whatever it is.
+    pub(crate) fn set_state(&self, shared: &Shared, state: u8) {
+        self.state.store(state, Ordering::SeqCst);
+        self.set_gate(shared);
+    }
+
+    /// Changes the state if it is `from`; otherwise gives what it is.
+    pub(crate) fn change_state(&self, shared: &Shared, from: u8, to: u8) -> Result<(), u8> {
+        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)?;
+        self.set_gate(shared);
+        Ok(())
+    }
+
+    /// To be called after each change of what the gate depends on: see [`Circumstances`].
+    pub(crate) fn set_gate(&self, shared: &Shared) {
+        self.gate.set(&self.setup, || Circumstances {
+            device: shared.state(),
+            queue: self.state(),
+            unusual: shared.is_unusual(),
+            epoch: shared.epoch.load(Ordering::SeqCst),
+        });
+    }
+
+    /// Whether descriptors of this queue must not run, or go on running.
+    #[inline]
+    pub(crate) fn stops(&self) -> bool {
+        !self.gate.runs()
+    }
+
+    /// Whether descriptors of this queue may run, and nothing is unusual; see [`Gate::is_usual`].
+    #[inline]
+    pub(crate) fn is_usual(&self, epoch: u64) -> bool {
+        self.gate.is_usual(epoch)
     }
 
     #[inline]
@@ -263,6 +180,43 @@ impl WorkQueue {
         self.refused()
     }
 
+    /// ENQCMD to the limited portal, the short way as far as nothing is unusual.
+    ///
+    /// What is unusual is left to functions that are called last, so that this needs no registers saved: together with
+    /// inlining that halves it, counted in instructions.
+    #[expect(clippy::inline_always, reason = "see above")]
+    #[inline(always)]
+    pub(crate) fn enqcmd_limited(&self, shared: &Shared, client: &ClientState, d: &Descriptor) -> Enqcmd {
+        if self.gate.usual_limit() == 0 {
+            return self.enqcmd_unusual(shared, client, d);
+        }
+        let class = client.enter();
+        // Again, now that a command can see us coming.
+        let limit = self.gate.usual_limit();
+        let ticket = Ticket::new(client, class, false);
+        if self.entries.try_push_with(limit, || Entry::new(d, ticket)).is_none() {
+            return self.enqcmd_entered(shared, d, ticket);
+        }
+        if shared.must_wake() { wake(shared) } else { Enqcmd::Accepted }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enqcmd_unusual(&self, shared: &Shared, client: &ClientState, d: &Descriptor) -> Enqcmd {
+        self.enqcmd(shared, client, d, Way::Limited, false)
+    }
+
+    /// ENQCMD that is counted already, to a queue that is full, or where somebody came between.
+    #[cold]
+    #[inline(never)]
+    fn enqcmd_entered(&self, shared: &Shared, d: &Descriptor, ticket: Ticket) -> Enqcmd {
+        if self.submit_entered(shared, d, Way::Limited, ticket) == Submit::Accepted {
+            return Enqcmd::Accepted;
+        }
+        shared.faults.refused();
+        self.refused()
+    }
+
     /// Counts an ENQCMD that was told to retry.
     #[cold]
     pub(crate) fn refused(&self) -> Enqcmd {
@@ -291,17 +245,21 @@ impl WorkQueue {
     }
 
     /// Called by an engine: takes the oldest descriptor, and gives its position in the order of acceptance, from 1.
+    /// [`taken`](Self::taken) is to be called then.
     #[inline]
-    pub(crate) fn take(&self, shared: &Shared, to: &mut Entry) -> Option<u64> {
-        // Without the bytes between the fields.
-        let position = self.entries.pop_with(|entry| {
-            to.descriptor = entry.descriptor;
-            (to.client, to.class, to.message_storage) = (entry.client, entry.class, entry.message_storage);
+    pub(crate) fn take(&self, to: &mut Descriptor) -> Option<(u64, Ticket)> {
+        let (position, ticket) = self.entries.pop_with(|entry| {
+            *to = entry.descriptor();
+            entry.ticket
         })?;
+        Some((position + 1, ticket))
+    }
+
+    /// Whoever waits for the occupancy to fall is told. Not needed of a device that tells nobody.
+    pub(crate) fn taken(&self, shared: &Shared) {
         if self.watch.load(Ordering::SeqCst) != 0 {
             self.check_occupancy(shared);
         }
-        Some(position + 1)
     }
 
     #[cold]
@@ -315,57 +273,43 @@ impl WorkQueue {
         }
     }
 
-    /// Inlined always: a call of its own costs as much as half of it.
-    #[expect(clippy::inline_always, reason = "measured in instructions; see above")]
-    #[inline(always)]
     fn submit(&self, shared: &Shared, client: &ClientState, d: &Descriptor, way: Way, ims: bool) -> Submit {
-        if !self.is_open(shared) {
+        if self.gate.limit(way) == 0 {
             return Submit::Closed;
         }
         let class = client.enter();
-        match self.try_accept(shared, client, d, way, (class as u8, ims)) {
-            Ok(group) => {
-                shared.wake(group);
-                Submit::Accepted
-            }
-            Err(refused) => {
-                client.leave(class);
-                refused
-            }
-        }
+        self.submit_entered(shared, d, way, Ticket::new(client, class, ims))
     }
 
-    /// Returns the group whose engines have to look.
-    #[expect(clippy::inline_always, reason = "as above")]
-    #[inline(always)]
-    fn try_accept(
-        &self,
-        shared: &Shared,
-        client: &ClientState,
-        d: &Descriptor,
-        way: Way,
-        (class, message_storage): (u8, bool),
-    ) -> Result<usize, Submit> {
-        if !self.is_open(shared) || self.setup.is_dedicated() != (way == Way::Posted) {
-            return Err(Submit::Closed);
+    /// The rest of a submission, after it was counted.
+    fn submit_entered(&self, shared: &Shared, d: &Descriptor, way: Way, ticket: Ticket) -> Submit {
+        let limit = self.gate.limit(way);
+        // A closed queue has a limit of 0.
+        if self.entries.push_with(limit, || Entry::new(d, ticket)).is_none() {
+            ticket.client().leave(ticket.class());
+            return if limit == 0 { Submit::Closed } else { Submit::Full };
         }
-        let limit = if way == Way::Limited { self.setup.threshold() } else { self.setup.size() };
-        // Read before the descriptor is visible: once it has ended, the queue may be configured anew.
-        let group = self.setup.group();
-        let entry = || Entry { descriptor: *d, client: Some(NonNull::from(client)), class, message_storage };
-        self.entries.push_with(limit as u64, entry).ok_or(Submit::Full)?;
-        Ok(group)
+        shared.wake();
+        Submit::Accepted
     }
 
     /// Whether device and queue accept.
     #[inline]
     pub(crate) fn is_open(&self, shared: &Shared) -> bool {
-        shared.is_enabled() && self.state.load(Ordering::SeqCst) == wq_state::ENABLED
+        shared.is_enabled() && self.state() == wq_state::ENABLED
     }
 
     fn lock_clients(&self) -> MutexGuard<'_, Vec<Arc<ClientState>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Wakes an engine for a descriptor that was accepted.
+#[cold]
+#[inline(never)]
+fn wake(shared: &Shared) -> Enqcmd {
+    shared.wake_parked();
+    Enqcmd::Accepted
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

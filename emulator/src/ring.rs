@@ -26,9 +26,11 @@ pub(crate) struct Ring<T> {
     head: CachePadded<AtomicU64>,
 }
 
+/// In cache lines of its own.
+#[repr(align(64))]
 struct Place<T> {
-    stamp: AtomicU64,
     value: UnsafeCell<MaybeUninit<T>>,
+    stamp: AtomicU64,
 }
 
 impl<T> Place<T> {
@@ -61,10 +63,30 @@ impl<T: Copy> Ring<T> {
         }
     }
 
+    /// Puts a value in if fewer than `limit` (at most the number of entries) are there, and nobody comes between. Otherwise
+    /// `None`, and [`push_with`](Self::push_with) has to see why. (Its loops and waits keep the compiler from making
+    /// short work of the usual case.)
+    #[inline]
+    pub(crate) fn try_push_with(&self, limit: u64, value: impl FnOnce() -> T) -> Option<u64> {
+        let tail = self.tail.load(Ordering::Relaxed);
+        let place = self.place(tail);
+        // A tail that was read before the head moved past it gives a difference above any limit.
+        if tail.wrapping_sub(self.head.load(Ordering::Acquire)) >= limit
+            || place.stamp.load(Ordering::Acquire) != tail
+            || self.tail.compare_exchange(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed).is_err()
+        {
+            return None;
+        }
+        // SAFETY: the exchange made the place this thread's. The stamp said before that it is free, which only the one
+        // whose place it is can change.
+        place.value.with_mut(|at| unsafe { (*at).write(value()) });
+        place.stamp.store(tail + 1, Ordering::Release);
+        Some(tail)
+    }
+
     /// Puts a value in if fewer than `limit` (at most the number of entries) are there. Returns its position.
     ///
     /// The value is made in its place: it is not small.
-    #[inline]
     pub(crate) fn push_with(&self, limit: u64, value: impl FnOnce() -> T) -> Option<u64> {
         let mut tail = self.tail.load(Ordering::Relaxed);
         loop {
@@ -95,10 +117,10 @@ impl<T: Copy> Ring<T> {
         Some(tail)
     }
 
-    /// Takes the oldest value out and gives its position. `take` copies what is wanted of it. `None` if there is none, or if whoever claimed that place has
-    /// not filled it yet.
+    /// Takes the oldest value out; gives its position, and what `take` copies of it. `None` if there is none, or if whoever
+    /// claimed that place has not filled it yet.
     #[inline]
-    pub(crate) fn pop_with(&self, take: impl FnOnce(&T)) -> Option<u64> {
+    pub(crate) fn pop_with<R>(&self, take: impl FnOnce(&T) -> R) -> Option<(u64, R)> {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             let place = self.place(head);
@@ -115,9 +137,9 @@ impl<T: Copy> Ring<T> {
                 Ok(_) => {
                     // SAFETY: the stamp says that the place is full, the exchange gave it to this thread, and nobody
                     // touches it until the stamp says that it is free. The value is plain data.
-                    place.value.with_mut(|at| take(unsafe { (*at).assume_init_ref() }));
+                    let taken = place.value.with_mut(|at| take(unsafe { (*at).assume_init_ref() }));
                     place.stamp.store(head + self.mask + 1, Ordering::Release);
-                    return Some(head);
+                    return Some((head, taken));
                 }
                 Err(now) => head = now,
             }
@@ -179,14 +201,14 @@ mod sync {
 }
 
 #[cfg(test)]
-impl<T: Copy + Default> Ring<T> {
+impl<T: Copy> Ring<T> {
+    /// As submitters do.
     fn push(&self, limit: u64, value: T) -> Option<u64> {
-        self.push_with(limit, || value)
+        self.try_push_with(limit, || value).or_else(|| self.push_with(limit, || value))
     }
 
     fn pop(&self) -> Option<(u64, T)> {
-        let mut value = T::default();
-        self.pop_with(|popped| value = *popped).map(|position| (position, value))
+        self.pop_with(|value| *value)
     }
 }
 

@@ -1,19 +1,23 @@
 //! What engines, clients and commands of a device share, and the engines' threads.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use crate::command::CommandError;
 use crate::config::{Config, ConfigError, WqConfig};
 use crate::engine::{Engine, EngineSlot, Group};
+use crate::entry::ClientState;
 use crate::events::Events;
-use crate::fault::Faults;
+use crate::fault::{FaultRule, Faults, RuleId, Watch};
+use crate::gate::wq_state;
 use crate::memory::Space;
 use crate::observe::{ErrorLatch, SoftwareError};
 use crate::permissions::Permissions;
-use crate::queue::{ClientState, WorkQueue, wq_state};
+use crate::queue::WorkQueue;
 use crate::setup::Setup;
 use crate::try_lock::TryLock;
 
@@ -35,19 +39,23 @@ pub(crate) struct Shared {
     pub(crate) space: Space,
     /// Memory is trusted, nobody is told of events, and nothing is held back.
     may_be_plain: bool,
-    pub(crate) queues: Box<[WorkQueue]>,
+    pub(crate) queues: Box<[Arc<WorkQueue>]>,
     pub(crate) groups: Box<[Group]>,
-    pub(crate) engines: Box<[EngineSlot]>,
+    /// Engines that sleep, in whatever group.
+    pub(crate) parked: CachePadded<AtomicUsize>,
+    pub(crate) engines: Box<[Arc<EngineSlot>]>,
     pub(crate) faults: Faults,
     pub(crate) errors: ErrorLatch,
     pub(crate) permissions: Permissions,
     pub(crate) shutdown: AtomicBool,
     /// Who is told of errors, interrupts and halts.
     pub(crate) events: Option<Arc<dyn Events>>,
-    /// Raised with every change of a group or queue; see `engine`.
+    /// Clients whose descriptors are being discarded.
+    aborting: AtomicUsize,
+    /// Raised with every change of a group or queue; see `engine`. Not 0.
     pub(crate) epoch: AtomicU64,
     pub(crate) next_pasid: AtomicU32,
-    pub(crate) state: AtomicU8,
+    state: AtomicU8,
     /// Held for the duration of every command that waits; halting does not take it.
     command: Mutex<()>,
     /// Held by drains, which change the class of new descriptors.
@@ -57,15 +65,85 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The device's state.
+    pub(crate) fn state(&self) -> u8 {
+        self.state.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn is_enabled(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == dev_state::ENABLED
+        self.state() == dev_state::ENABLED
+    }
+
+    /// Changes the device's state, whatever it is.
+    pub(crate) fn set_state(&self, state: u8) {
+        self.state.store(state, Ordering::SeqCst);
+        self.set_gates();
+    }
+
+    /// To be called after each change of what the gates depend on: see [`Circumstances`](crate::gate::Circumstances).
+    pub(crate) fn set_gates(&self) {
+        for queue in &self.queues {
+            queue.set_gate(self);
+        }
+    }
+
+    /// Whether each descriptor, and each submission, has to be looked at: there are rules, or there is an abort.
+    pub(crate) fn is_unusual(&self) -> bool {
+        self.faults.is_looking() || self.aborting.load(Ordering::SeqCst) != 0
+    }
+
+    /// Adds a rule; see [`Faults`].
+    pub(crate) fn inject(&self, rule: FaultRule) -> RuleId {
+        let id = self.faults.inject(rule);
+        self.set_gates();
+        id
+    }
+
+    /// Removes a rule.
+    pub(crate) fn remove(&self, rule: RuleId) -> Option<u64> {
+        let fired = self.faults.remove(rule);
+        self.set_gates();
+        fired
+    }
+
+    /// Lets somebody watch. The rules that they inject from then on may be injected directly.
+    pub(crate) fn watch(&self, by: Arc<dyn Watch>, seed: u64) -> bool {
+        let first = self.faults.watch(by, seed);
+        self.set_gates();
+        first
+    }
+
+    /// Ends the watch.
+    pub(crate) fn unwatch(&self) {
+        self.faults.unwatch();
+        self.set_gates();
+    }
+
+    /// Discards what these clients have queued and stops what is executed of it, until it is called with `false`.
+    pub(crate) fn set_aborting(&self, clients: &[Arc<ClientState>], on: bool) {
+        for client in clients {
+            if client.aborting.swap(on, Ordering::SeqCst) != on {
+                if on {
+                    self.aborting.fetch_add(1, Ordering::SeqCst)
+                } else {
+                    self.aborting.fetch_sub(1, Ordering::SeqCst)
+                };
+            }
+        }
+        self.set_gates();
     }
 
     pub(crate) fn halt(&self) {
-        self.state.store(dev_state::HALTED, Ordering::SeqCst);
+        self.set_state(dev_state::HALTED);
         if let Some(events) = &self.events {
             events.halted();
         }
+    }
+
+    /// Whether nothing special can happen to a descriptor as long as no fault is injected: memory is trusted, nobody is told
+    /// of events, nothing is held back.
+    pub(crate) fn may_be_plain(&self) -> bool {
+        self.may_be_plain
     }
 
     /// Whether nothing special can happen to a descriptor: memory is trusted, nobody is told of events, and no fault is
@@ -87,13 +165,6 @@ impl Shared {
         {
             events.software_error();
         }
-    }
-
-    /// Whether a descriptor of this queue must not run, or go on running.
-    #[inline]
-    pub(crate) fn stops(&self, queue: &WorkQueue) -> bool {
-        !matches!(self.state.load(Ordering::Acquire), dev_state::ENABLED | dev_state::DRAINING)
-            || !matches!(queue.state.load(Ordering::Acquire), wq_state::ENABLED | wq_state::DRAINING)
     }
 
     /// Waits for a condition that the engines bring about. Without engine threads, runs descriptors meanwhile.
@@ -120,6 +191,25 @@ impl Shared {
         self.manual.with(|engines| engines.iter_mut().any(|engine| engine.run_one(self))).unwrap_or(false)
     }
 
+    /// The same until there is none; gives how many there were.
+    pub(crate) fn run_until_idle(&self) -> usize {
+        let run = |engines: &mut Vec<Engine>| {
+            let mut sum = 0;
+            loop {
+                let before = sum;
+                for engine in &mut *engines {
+                    while engine.run_one(self) {
+                        sum += 1;
+                    }
+                }
+                if sum == before {
+                    return sum;
+                }
+            }
+        };
+        self.manual.with(run).unwrap_or(0)
+    }
+
     /// Waits until everything that these clients have submitted before the call has ended. What they submit during
     /// it is not waited for, so this ends also under load.
     pub(crate) fn drain(&self, clients: &[Arc<ClientState>]) {
@@ -136,7 +226,7 @@ impl Shared {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.queues.iter().all(WorkQueue::is_idle)
+        self.queues.iter().all(|queue| queue.is_idle())
     }
 
     pub(crate) fn commands(&self) -> MutexGuard<'_, ()> {
@@ -147,36 +237,36 @@ impl Shared {
     pub(crate) fn pass_through(&self, transient: u8, end: u8) -> Result<(), CommandError> {
         self.change(dev_state::ENABLED, transient).map_err(|_| CommandError::DeviceNotEnabled)?;
         self.wait_until(|| self.is_idle());
-        self.change(transient, end).map(drop).map_err(|_| CommandError::DeviceNotEnabled)
+        self.change(transient, end).map_err(|_| CommandError::DeviceNotEnabled)
     }
 
-    pub(crate) fn change(&self, from: u8, to: u8) -> Result<u8, u8> {
-        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+    /// Changes the device's state if it is `from`; otherwise gives what it is.
+    pub(crate) fn change(&self, from: u8, to: u8) -> Result<(), u8> {
+        self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)?;
+        self.set_gates();
+        Ok(())
     }
 
     pub(crate) fn set_queues(&self, state: u8) {
         for queue in &self.queues {
-            queue.state.store(state, Ordering::SeqCst);
+            queue.set_state(self, state);
         }
     }
 }
 
 impl Shared {
     fn new(config: Config, space: Space, events: Option<Arc<dyn Events>>, start: Start) -> (Self, Vec<Engine>) {
-        let (state, wq_state) = match start {
-            Start::Enabled => (dev_state::ENABLED, wq_state::ENABLED),
-            Start::Unconfigured => (dev_state::DISABLED, wq_state::DISABLED),
-        };
         let queue = |(index, q): (usize, &WqConfig)| {
             // A queue that is configured later can have all entries of the device.
             let capacity = if start == Start::Enabled { q.size } else { config.total_entries };
-            WorkQueue::new(index, Setup::new(q), usize::from(capacity), wq_state)
+            Arc::new(WorkQueue::new(index, Setup::new(q), usize::from(capacity)))
         };
         let queues: Box<[_]> = config.queues.iter().enumerate().map(queue).collect();
         // One more than there are: engines without a group sleep there.
         let groups = (0..=config.limits.groups).map(|_| Group::default()).collect();
-        let engines = config.engines.iter().map(|group| EngineSlot::new(*group, queues.len())).collect();
-        let mut machines: Vec<_> = (0..config.engines.len()).map(|i| Engine::new(&config, i)).collect();
+        let engines =
+            config.engines.iter().map(|group| Arc::new(EngineSlot::new(*group, queues.len()))).collect::<Box<[_]>>();
+        let mut machines: Vec<_> = (0..).zip(&engines).map(|(i, slot)| Engine::new(&config, i, slot)).collect();
         let manual = if config.manual { std::mem::take(&mut machines) } else { Vec::new() };
         let shared = Self {
             faults: Faults::new(&config.faults, config.seed),
@@ -186,17 +276,23 @@ impl Shared {
             space,
             queues,
             groups,
+            parked: CachePadded::default(),
             engines,
             errors: ErrorLatch::default(),
             shutdown: AtomicBool::new(false),
             events,
-            epoch: AtomicU64::new(0),
+            aborting: AtomicUsize::new(0),
+            epoch: AtomicU64::new(1),
             next_pasid: AtomicU32::new(1),
-            state: AtomicU8::new(state),
+            state: AtomicU8::new(dev_state::DISABLED),
             command: Mutex::new(()),
             drain: Mutex::new(()),
             manual: TryLock::new(manual),
         };
+        if start == Start::Enabled {
+            shared.set_state(dev_state::ENABLED);
+            shared.set_queues(wq_state::ENABLED);
+        }
         (shared, machines)
     }
 }

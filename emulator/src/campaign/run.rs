@@ -49,7 +49,7 @@ impl Campaign {
         let faults = &handle.shared.faults;
         let seed = script.seed;
         let state = Arc::new(State::new(script));
-        if !faults.watch(Arc::<State>::clone(&state), seed) {
+        if !handle.shared.watch(Arc::<State>::clone(&state), seed) {
             return Err(CampaignError::Busy);
         }
         let mut campaign = Self { state, device: Arc::downgrade(handle), thread: None };
@@ -133,8 +133,10 @@ impl Drop for Campaign {
             }
         }
         if let Some(handle) = self.device.upgrade() {
-            handle.shared.faults.unwatch();
+            handle.shared.unwatch();
             self.state.clear(&handle.shared.faults);
+            // The rules that were cleared just now.
+            handle.shared.set_gates();
         }
     }
 }

@@ -64,8 +64,7 @@ impl Op<'_, '_> {
             if let Some(list) = list {
                 // SAFETY: the submitter's promise for trusted memory; the list has `count` members.
                 let member = unsafe { list.add(index as usize).read() };
-                if self.x.shared.is_plain() && quick::run(self.x.quick, self.x.counters, &member) {
-                    self.x.counters.executed(self.x.queue.index, member.opcode());
+                if self.x.shared.is_plain() && quick::run(self.x.quick, self.x.counters, self.x.executed, &member) {
                     continue;
                 }
             }

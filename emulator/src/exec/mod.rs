@@ -20,7 +20,7 @@ mod guard;
 mod inter_domain;
 mod moves;
 mod pace;
-mod quick;
+pub(crate) mod quick;
 mod round;
 mod rules;
 mod typed;
@@ -35,15 +35,16 @@ use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
 pub(crate) use self::complete::BatchLog;
 use self::inter_domain::Domains;
-pub(crate) use self::quick::{Quick, run as run_quick};
+pub(crate) use self::quick::Quick;
 pub(crate) use self::round::Round;
 use crate::config::gencap;
+use crate::entry::ClientState;
 use crate::events::Target;
 use crate::fault::{Armed, Region};
 use crate::memory::{Access, PAGE_SIZE, PageFault, Requester, Span};
-use crate::observe::EngineCounters;
+use crate::observe::{EngineCounters, Executed};
 use crate::prng::Prng;
-use crate::queue::{ClientState, WorkQueue};
+use crate::queue::WorkQueue;
 use crate::shared::Shared;
 
 /// What an engine brings along to execute a descriptor.
@@ -51,6 +52,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) queue: &'a WorkQueue,
     pub(crate) quick: &'a Quick,
+    /// Where descriptors of the queue are counted.
+    pub(crate) executed: &'a Executed,
     pub(crate) counters: &'a EngineCounters,
     pub(crate) rng: &'a mut Prng,
     pub(crate) client: &'a ClientState,
@@ -75,7 +78,7 @@ impl Exec<'_> {
 
     #[inline]
     fn stops(&self) -> bool {
-        self.shared.stops(self.queue)
+        self.queue.stops()
             || self.client.aborting.load(Ordering::Acquire)
             || self.in_domains && self.shared.permissions.must_leave(self.engine).is_some()
     }
@@ -180,16 +183,16 @@ fn record(status: u8) -> CompletionRecord {
 /// Returns the status it ended with, also where no record could be written.
 #[inline]
 pub(crate) fn execute(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
-    x.counters.executed(x.queue.index, d.opcode());
-    if x.shared.is_plain() && quick::run(x.quick, x.counters, d) {
+    if x.shared.is_plain() && quick::run(x.quick, x.counters, x.executed, d) {
         return Ok(status::SUCCESS);
     }
     execute_in_full(x, d, member)
 }
 
-/// The same for a descriptor that is not plain, or has been looked at for that, and has been counted.
+/// The same for a descriptor that is not plain.
 #[inline(never)]
-pub(crate) fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
+fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Result<u8, Stopped> {
+    x.executed.count(d.opcode());
     let begun = x.begun();
     // Left behind by a descriptor that was stopped.
     let _before = x.shared.space.vanished();

@@ -10,7 +10,7 @@ use idxd_sys::{Descriptor, flag, opcode};
 use super::{Exec, validate};
 use crate::config::{Checks, gencap};
 use crate::memory::trusted;
-use crate::observe::EngineCounters;
+use crate::observe::{EngineCounters, Executed};
 
 /// Opcodes that have a rule. Higher ones do not exist.
 const OPCODES: usize = 64;
@@ -29,12 +29,11 @@ pub(crate) struct Quick {
 
 /// What a plain descriptor of one opcode looks like.
 #[derive(Clone, Copy)]
+#[repr(align(64))] // vectors of it are read where they are
 struct Rule {
-    /// Bits of bytes 4 to 7, flags and opcode, of those in `mask`, that it has.
-    head: u32,
-    mask: u32,
-    /// Bits of bytes 16 to 63 that are 0, as words.
-    reserved: [u64; 6],
+    /// Of the descriptor's words, the bits that must be as in `head`, where all are 0 but those of flags and opcode.
+    mask: [u64; 8],
+    head: [u64; 2],
     /// The smallest size, and how much larger it may be.
     least: u32,
     more: u32,
@@ -72,10 +71,47 @@ impl Quick {
     /// Masks that fit nothing.
     pub(crate) const NONE: Self = Self { executed: [Rule::NONE; OPCODES], passing: [Rule::NONE; OPCODES] };
 
+    /// Whether a descriptor passes all checks but for its size, can be executed by [`work`](Self::work), and has a record that
+    /// can be written.
+    #[inline]
+    pub(crate) fn executes(&self, d: &Descriptor) -> bool {
+        self.rule(d).fits(d) && trusted::whole(d.completion_addr, 32).is_some()
+    }
+
+    /// The rule that a descriptor's opcode has, if there is one: it looks at the whole opcode.
+    #[inline]
+    fn rule(&self, d: &Descriptor) -> &Rule {
+        &self.executed[usize::from(d.opcode()) % OPCODES]
+    }
+
+    /// Does what a descriptor wants, except for its record; it [may be executed here](Self::executes). `false` if not, and then
+    /// nothing has been done.
+    #[inline]
+    pub(crate) fn work(&self, counters: &EngineCounters, d: &Descriptor) -> bool {
+        if !self.rule(d).allows(d.xfer_size) {
+            return false;
+        }
+        let size = d.xfer_size;
+        let Some(to) = trusted::whole(d.dst_addr, size) else { return false };
+        if d.opcode() == opcode::MEMMOVE {
+            let Some(from) = trusted::whole(d.src_addr, size) else { return false };
+            // SAFETY: the submitter's promise for trusted memory: the whole of both regions may be accessed.
+            unsafe { std::ptr::copy(from, to, size as usize) };
+        } else {
+            debug_assert_eq!(d.opcode(), opcode::FILL);
+            let pattern = u128::from(d.src_addr) | u128::from(d.src_addr) << 64;
+            // SAFETY: as above.
+            unsafe { trusted::fill(to, size as usize, pattern.to_le_bytes()) };
+        }
+        counters.bytes.add(u64::from(size));
+        true
+    }
+
     /// Whether a descriptor passes all checks for sure. `false` says nothing.
     #[inline]
     pub(super) fn passes(&self, d: &Descriptor) -> bool {
-        self.passing.get(usize::from(d.opcode())).is_some_and(|rule| rule.fits(d))
+        let rule = &self.passing[usize::from(d.opcode()) % OPCODES];
+        rule.fits(d) && rule.allows(d.xfer_size)
     }
 }
 
@@ -85,8 +121,8 @@ fn size_of_u32(bytes: u64) -> u32 {
 }
 
 impl Rule {
-    /// There is none: no opcode below 64 has these bits.
-    const NONE: Self = Self { head: u32::MAX, mask: u32::MAX, reserved: [0; 6], least: 1, more: 0 };
+    /// There is none: a record address of all ones is misaligned, and the size has to be 0 and at least 1.
+    const NONE: Self = Self { mask: [u64::MAX; 8], head: [u64::MAX; 2], least: 1, more: 0 };
 
     fn of(x: &Exec<'_>, code: u8, (least, more): (u32, u32)) -> Self {
         if !x.queue.setup.offers(code) {
@@ -100,38 +136,42 @@ impl Rule {
         let harmless = |bit: &u32| validate::invalid_flags(x, &with(ALWAYS | bit), false) == 0;
         let optional: u32 =
             (0..24).map(|bit| 1 << bit).filter(|bit| bit & (NEVER | ALWAYS) == 0).filter(harmless).sum();
-        let mut reserved = [0; 6];
+        let mut mask = [0; 8];
+        mask[0] = u64::from(!optional) << 32;
+        // A record address that is misaligned is reported on the long way.
+        mask[1] = 31;
         // The interrupt handle is never plain; the rest depends on the device's strictness.
-        reserved[2] = 0xffff << 32;
+        mask[4] = 0xffff << 32;
         if x.shared.config.checks == Checks::Strict {
             for byte in 0..48 {
                 let mut d = with(ALWAYS);
                 set_byte(&mut d, byte);
                 if !validate::reserved_bytes_clear(&d) {
-                    reserved[byte / 8] |= 0xff << (byte % 8 * 8);
+                    mask[2 + byte / 8] |= 0xff << (byte % 8 * 8);
                 }
             }
         }
-        Self { head: u32::from(code) << 24 | ALWAYS, mask: !optional, reserved, least, more }
+        let mut head = [0; 2];
+        head[0] = u64::from(u32::from(code) << 24 | ALWAYS) << 32;
+        Self { mask, head, least, more }
     }
 
     #[inline]
     fn fits(&self, d: &Descriptor) -> bool {
-        let words = [d.src_addr, d.dst_addr, size_word(d), d.op_specific[0], d.op_specific[1], d.op_specific[2]];
-        let mut wrong = u64::from((d.flags_opcode ^ self.head) & self.mask);
-        for (word, reserved) in words.iter().zip(self.reserved) {
-            wrong |= word & reserved;
+        let words: &[u64; 8] = zerocopy::transmute_ref!(d);
+        let [first, second, rest @ ..] = words;
+        let mut wrong = (first ^ self.head[0]) & self.mask[0] | (second ^ self.head[1]) & self.mask[1];
+        for (word, mask) in rest.iter().zip(&self.mask[2..]) {
+            wrong |= word & mask;
         }
-        // A record address that is misaligned is reported on the long way.
-        wrong |= d.completion_addr & 31;
-        wrong == 0 && d.xfer_size.wrapping_sub(self.least) <= self.more
+        wrong == 0
     }
-}
 
-/// Bytes 32 to 39 as a word.
-#[inline]
-fn size_word(d: &Descriptor) -> u64 {
-    u64::from(d.xfer_size) | u64::from(d.int_handle) << 32 | u64::from(d.reserved) << 48
+    /// Whether the size, which is a no-op's to choose, is allowed.
+    #[inline]
+    fn allows(&self, size: u32) -> bool {
+        size.wrapping_sub(self.least) <= self.more
+    }
 }
 
 /// Sets one of the bytes from 16 on to all ones.
@@ -149,37 +189,26 @@ fn set_byte(d: &mut Descriptor, byte: usize) {
     }
 }
 
-/// Executes a plain descriptor of a queue to its record. `false` if it is none, and then nothing has been done.
+/// Executes a plain descriptor of a queue to its record, and counts it. `false` if it is none, and then nothing has been
+/// done.
 ///
 /// Memory must be trusted, and nothing else in the way: see `Shared::is_plain`.
 #[inline]
-pub(crate) fn run(quick: &Quick, counters: &EngineCounters, d: &Descriptor) -> bool {
-    let Some(rule) = quick.executed.get(usize::from(d.opcode())) else { return false };
-    if !rule.fits(d) {
-        return false;
+pub(super) fn run(quick: &Quick, counters: &EngineCounters, executed: &Executed, d: &Descriptor) -> bool {
+    let done = quick.executes(d) && (d.opcode() == opcode::NOP || quick.work(counters, d));
+    if done {
+        end(executed, d);
     }
-    let Some(place) = whole(d.completion_addr, 32) else { return false };
-    let size = u64::from(d.xfer_size);
-    match d.opcode() {
-        opcode::MEMMOVE => {
-            let (Some(from), Some(to)) = (whole(d.src_addr, size), whole(d.dst_addr, size)) else { return false };
-            // SAFETY: the submitter's promise for trusted memory: the whole of both regions may be accessed.
-            unsafe { std::ptr::copy(from, to, size as usize) };
-            counters.bytes.add(size);
-        }
-        opcode::FILL => {
-            let Some(to) = whole(d.dst_addr, size) else { return false };
-            let pattern = u128::from(d.src_addr) | u128::from(d.src_addr) << 64;
-            // SAFETY: as above.
-            unsafe { trusted::fill(to, size as usize, pattern.to_le_bytes()) };
-            counters.bytes.add(size);
-        }
-        _ => {}
-    }
-    counters.records.add(1);
-    // SAFETY: the submitter's promise for the record, and the rule has looked at its alignment.
+    done
+}
+
+/// Counts a descriptor that [may be executed here](Quick::executes) and has been, and writes its record.
+#[inline]
+pub(crate) fn end(executed: &Executed, d: &Descriptor) {
+    executed.count_plain(d.opcode());
+    let place = std::ptr::with_exposed_provenance_mut(d.completion_addr as usize);
+    // SAFETY: the submitter's promise for the record; it is aligned, and the address can be a pointer: the rule was that.
     unsafe { trusted::store_success(place) };
-    true
 }
 
 /// A batch's list whose members may be read where they lie: memory is trusted.
@@ -187,13 +216,7 @@ pub(super) fn list(x: &Exec<'_>, addr: u64, members: u32) -> Option<*const Descr
     if !x.shared.is_plain() {
         return None;
     }
-    whole(addr, u64::from(members) * 64).map(|list| list.cast_const().cast())
-}
-
-/// Trusted memory of that length, whole; `None` where an address cannot be a pointer.
-#[inline]
-fn whole(addr: u64, len: u64) -> Option<*mut u8> {
-    trusted::translate(addr, len).ok().filter(|span| span.len as u64 == len).map(|span| span.ptr)
+    trusted::whole(addr, members.checked_mul(64)?).map(|list| list.cast_const().cast())
 }
 
 #[cfg(test)]
@@ -218,7 +241,7 @@ mod tests {
         let mut passed = 0;
         for config in variants {
             let device = Device::new(config.manual()).unwrap();
-            let mut engine = Engine::new(device.config(), 0);
+            let mut engine = Engine::new(device.config(), 0, &device.shared().engines[0]);
             let quick = engine.look(device.shared(), 0, Quick::of);
             engine.look(device.shared(), 0, |x| {
                 let mut rng = Prng::new(1);

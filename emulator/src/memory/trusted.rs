@@ -24,6 +24,13 @@ pub(crate) fn translate(addr: u64, len: u64) -> Result<Span, PageFault> {
     Ok(Span { ptr: std::ptr::with_exposed_provenance_mut(addr as usize), len })
 }
 
+/// The same for those who can only use the whole of it.
+#[inline]
+pub(crate) fn whole(addr: u64, len: u32) -> Option<*mut u8> {
+    let is_inside = addr.wrapping_sub(PAGE_SIZE) <= USER_END - PAGE_SIZE - u64::from(len);
+    is_inside.then(|| std::ptr::with_exposed_provenance_mut(addr as usize))
+}
+
 /// Writes the record of full success, the status last and with release ordering.
 ///
 /// # Safety
@@ -73,6 +80,19 @@ mod tests {
     fn a_range_is_cut_at_the_end_of_the_user_half() {
         assert_eq!(translate(USER_END - 8, 64).unwrap().len, 8);
         assert_eq!(translate(0x10_0000, 64).unwrap().len, 64);
+    }
+
+    #[test]
+    fn a_whole_range_is_one_that_is_not_cut() {
+        let lengths = [1, 32, 64, 4096, u32::MAX];
+        for addr in
+            [0, 8, 4095, 4096, 0x10_0000, USER_END - 4096, USER_END - 32, USER_END - 31, USER_END, u64::MAX - 31]
+        {
+            for len in lengths {
+                let cut = translate(addr, u64::from(len)).ok().filter(|span| span.len == len as usize);
+                assert_eq!(whole(addr, len), cut.map(|span| span.ptr), "{addr:#x} {len}");
+            }
+        }
     }
 
     #[test]

@@ -17,9 +17,9 @@ use super::queue_config as wqcfg;
 use super::{Interrupts, PciControl};
 use crate::device::{Device, DeviceState};
 use crate::events::{Events, LogEntry, Target};
+use crate::gate::wq_state;
 use crate::memory::{Requester, Space};
 use crate::observe::SoftwareError;
-use crate::queue::wq_state;
 use crate::shared::Shared;
 
 /// Bit 31 of CMDSTS: a command is being executed.
@@ -409,7 +409,7 @@ fn general_status(state: DeviceState) -> u32 {
 }
 
 fn queue_state(shared: &Shared, queue: usize) -> u8 {
-    shared.queues[queue].state.load(std::sync::atomic::Ordering::SeqCst)
+    shared.queues[queue].state()
 }
 
 /// Occupancy in bits 15:0, state in bits 31:30.

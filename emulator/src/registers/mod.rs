@@ -48,9 +48,9 @@ use self::layout::Layout;
 use crate::client::Enqcmd;
 use crate::config::{Config, ConfigError};
 use crate::device::Device;
+use crate::gate::Way;
 use crate::memory::{AddressSpace, Requester, Space};
 use crate::observe::Counters;
-use crate::queue::Way;
 
 /// Size of BAR 0.
 pub const BAR0_LEN: u64 = 0x1_0000;

@@ -1,0 +1,144 @@
+//! What is known of a descriptor on its way from a submitter to an engine: whose it is, and how many of theirs there are.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_utils::CachePadded;
+use idxd_sys::Descriptor;
+
+use crate::memory::Requester;
+
+/// The part of a client that engines see.
+pub(crate) struct ClientState {
+    pub(crate) requester: Requester,
+    /// The same in one word.
+    pub(crate) requester_word: u32,
+    /// Descriptors being submitted, queued or executed, in two classes: a drain changes the class of new ones and
+    /// waits for the other to empty, so that it need not wait for what comes after it.
+    outstanding: [CachePadded<AtomicUsize>; 2],
+    pub(crate) class: AtomicUsize,
+    /// What is queued or executing is to be discarded.
+    pub(crate) aborting: AtomicBool,
+    /// Descriptors that were accepted and then discarded: halt, abort, reset.
+    pub(crate) discarded: AtomicU64,
+}
+
+impl ClientState {
+    pub(crate) fn new(requester: Requester) -> Arc<Self> {
+        Arc::new(Self {
+            requester,
+            requester_word: requester.to_word(),
+            outstanding: Default::default(),
+            class: AtomicUsize::new(0),
+            aborting: AtomicBool::new(false),
+            discarded: AtomicU64::new(0),
+        })
+    }
+
+    /// Descriptors being submitted, queued or executed.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.iter().map(|n| n.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Descriptors of one class.
+    pub(crate) fn outstanding_of(&self, class: usize) -> usize {
+        self.outstanding[class].load(Ordering::SeqCst)
+    }
+
+    /// The class that new descriptors get.
+    pub(crate) fn class(&self) -> usize {
+        self.class.load(Ordering::SeqCst) & 1
+    }
+
+    /// Changes the class of new descriptors and returns the one they had. Only one drain at a time may do so.
+    pub(crate) fn change_class(&self) -> usize {
+        self.class.fetch_xor(1, Ordering::SeqCst) & 1
+    }
+
+    /// Counts a descriptor that is about to be submitted; gives its class.
+    #[inline]
+    pub(crate) fn enter(&self) -> usize {
+        // Never anything but 0 or 1; the compiler shall know.
+        let class = self.class.load(Ordering::Relaxed) & 1;
+        self.outstanding[class].fetch_add(1, Ordering::SeqCst);
+        class
+    }
+
+    /// Counts one less: it has ended, or was not accepted.
+    #[inline]
+    pub(crate) fn leave(&self, class: usize) {
+        self.outstanding[class & 1].fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// One accepted descriptor, and where it came from.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Entry {
+    /// The descriptor, without its alignment: with it a place in a queue would be half empty.
+    words: [u64; 8],
+    pub(crate) ticket: Ticket,
+}
+
+impl Entry {
+    #[inline]
+    pub(crate) fn new(d: &Descriptor, ticket: Ticket) -> Self {
+        Self { words: zerocopy::transmute!(*d), ticket }
+    }
+
+    #[inline]
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        zerocopy::transmute!(self.words)
+    }
+}
+
+/// Where an accepted descriptor came from. Whoever takes the entry out of its queue must [`finish`](Self::finish) this.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket {
+    client: NonNull<ClientState>,
+    /// The class, and whether it came through a portal of the interrupt message storage.
+    bits: u8,
+}
+
+// SAFETY: `client` points to a `Sync` value; see `Ticket::client` for why it is alive.
+unsafe impl Send for Ticket {}
+
+impl Ticket {
+    /// For a descriptor that has been counted in `class` by [`ClientState::enter`].
+    #[inline]
+    pub(crate) fn new(client: &ClientState, class: usize, message_storage: bool) -> Self {
+        Self { client: NonNull::from(client), bits: class as u8 | u8::from(message_storage) << 1 }
+    }
+
+    /// Whether it came through a portal of the interrupt message storage.
+    pub(crate) fn message_storage(self) -> bool {
+        self.bits & 2 != 0
+    }
+
+    /// The class in which it is counted.
+    pub(crate) fn class(self) -> usize {
+        usize::from(self.bits & 1)
+    }
+
+    /// Whose descriptor this is.
+    #[inline]
+    pub(crate) fn client(&self) -> &ClientState {
+        // SAFETY: the queue's list of clients holds the state for as long as anything of it is outstanding, and this
+        // descriptor is counted in it until `finish`, which ends the ticket's use. The list lives as long as the queues,
+        // which outlive the engines' use of entries.
+        unsafe { self.client.as_ref() }
+    }
+
+    /// Ends the descriptor: nothing of it is queued or executing any more. `discarded` if it did not run to its end.
+    #[inline]
+    pub(crate) fn finish(self, discarded: bool) {
+        let client = self.client();
+        if discarded {
+            // Who sees the count below, by the release, sees this one.
+            client.discarded.fetch_add(1, Ordering::Relaxed);
+        }
+        // The state is not touched after this.
+        client.leave(usize::from(self.bits));
+    }
+}
