@@ -13,6 +13,9 @@ pub(crate) trait Events: Send + Sync {
     /// Whether descriptors of this requester may ask for completion interrupts at all.
     fn may_interrupt(&self, by: Requester) -> bool;
 
+    /// Whether the PASID capability lets the device send privileged requests.
+    fn may_be_privileged(&self) -> bool;
+
     /// The interrupt vector behind a handle that this requester may use.
     fn vector(&self, target: Target, by: Requester) -> Option<u16>;
 

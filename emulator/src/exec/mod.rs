@@ -36,6 +36,7 @@ use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 pub(crate) use self::complete::BatchLog;
 use self::inter_domain::Domains;
 pub(crate) use self::quick::Quick;
+use self::round::Resumed;
 pub(crate) use self::round::Round;
 use crate::config::gencap;
 use crate::entry::ClientState;
@@ -99,6 +100,13 @@ impl Exec<'_> {
         }
         let events = self.shared.events.as_ref().filter(|events| events.may_interrupt(self.requester))?;
         events.vector(self.target(d), self.requester)
+    }
+
+    /// Whether the descriptor is privileged where the PASID capability forbids it (section 5.4). A dedicated queue of that
+    /// kind is not enabled in the first place.
+    fn lacks_privilege(&self) -> bool {
+        let allowed = || self.shared.events.as_ref().is_none_or(|events| events.may_be_privileged());
+        self.requester.privileged && !self.queue.setup.is_dedicated() && !allowed()
     }
 
     fn sleep(&self, time: Duration) -> Result<(), Stopped> {
@@ -212,6 +220,11 @@ fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Res
         op.x.counters.failed.add(1);
         op.report(status::CR_ALIGN, d.completion_addr, None);
         return Ok(status::CR_ALIGN);
+    }
+    if op.x.lacks_privilege() {
+        op.x.counters.failed.add(1);
+        op.report(status::BAD_PRIV, 0, None);
+        return Ok(status::BAD_PRIV);
     }
     let ended = match op.armed.hardware {
         Some(status) => record(status),
@@ -362,9 +375,14 @@ impl Op<'_, '_> {
                     let stop = || self.x.stops();
                     let granted = self.resolve(operand, page.addr, access, &stop);
                     self.stopped |= !granted && stop();
-                    if let Some(held) = self.x.round.resume() {
-                        let fault = self.fault(refused, held.addr, held.operand, held.access);
-                        return Err(Fault { moved: true, ..fault });
+                    match self.x.round.resume() {
+                        Resumed::Same => {}
+                        Resumed::Moved(held) => {
+                            let fault = self.fault(refused, held.addr, held.operand, held.access);
+                            return Err(Fault { moved: true, ..fault });
+                        }
+                        // Nothing of the round may be used, but if it comes to a record, this is the page that is missing.
+                        Resumed::Unknown => return Err(Fault { moved: true, ..fault }),
                     }
                     if !granted {
                         return Err(fault);

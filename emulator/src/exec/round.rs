@@ -31,6 +31,17 @@ pub(super) struct Held {
     span: Span,
 }
 
+/// What became of the spans of a round during a page request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Resumed {
+    /// They may be used again.
+    Same,
+    /// This one does not lead where it led.
+    Moved(Held),
+    /// There are more than are remembered.
+    Unknown,
+}
+
 /// The spans in use, and the section that allows it.
 pub(crate) struct Round<'a> {
     space: &'a Space,
@@ -94,10 +105,10 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Goes on after a page request. The answer is a span of this round that does not lead where it led.
-    pub(super) fn resume(&self) -> Option<Held> {
+    /// Goes on after a page request.
+    pub(super) fn resume(&self) -> Resumed {
         if self.count.get() == 0 {
-            return None;
+            return Resumed::Same;
         }
         self.begin();
         let held = self.held.iter().take(self.count.get()).flatten();
@@ -105,8 +116,11 @@ impl<'a> Round<'a> {
             let now = self.space.translate(held.by, held.addr, held.span.len as u64, held.access);
             !now.is_ok_and(|now| now.ptr == held.span.ptr && now.len == held.span.len)
         });
-        let unknown = || self.held.iter().flatten().next().copied().filter(|_| self.count.get() > HELD);
-        moved.next().or_else(unknown)
+        match moved.next() {
+            Some(held) => Resumed::Moved(held),
+            None if self.count.get() > HELD => Resumed::Unknown,
+            None => Resumed::Same,
+        }
     }
 
     #[inline]
@@ -167,6 +181,15 @@ mod tests {
         (sections.clone(), Space::Custom(sections))
     }
 
+    fn is_same(round: &Round<'_>) -> bool {
+        matches!(round.resume(), Resumed::Same)
+    }
+
+    fn moved(round: &Round<'_>) -> Held {
+        let Resumed::Moved(held) = round.resume() else { panic!("nothing has moved") };
+        held
+    }
+
     #[test]
     fn one_section_spans_a_round_and_ends_with_it() {
         let (sections, space) = space();
@@ -190,7 +213,7 @@ mod tests {
         let (sections, space) = space();
         let open = || sections.open.load(Ordering::Relaxed);
         let mut round = Round::new(&space);
-        assert!(round.resume().is_none());
+        assert!(is_same(&round));
         assert_eq!(open(), 0, "nothing is held");
         round.translate(BY, Operand::Source, 0, 2 * PAGE_SIZE, Access::Read).unwrap();
         round.translate(BY, Operand::Destination, 4 * PAGE_SIZE, 8, Access::Write).unwrap();
@@ -198,16 +221,16 @@ mod tests {
         assert_eq!(open(), 0);
         // Shorter than it was, then gone.
         sections.memory.set_present(PAGE_SIZE, PAGE_SIZE, false).unwrap();
-        assert_eq!((round.resume().unwrap().operand, open()), (Operand::Source, 1));
+        assert_eq!((moved(&round).operand, open()), (Operand::Source, 1));
         sections.memory.set_present(PAGE_SIZE, PAGE_SIZE, true).unwrap();
-        assert!(round.resume().is_none());
+        assert!(is_same(&round));
         assert_eq!(open(), 1, "what is held may be used again");
         sections.memory.protect(4 * PAGE_SIZE, PAGE_SIZE, Permission::ReadOnly).unwrap();
-        let held = round.resume().unwrap();
+        let held = moved(&round);
         assert_eq!((held.operand, held.addr), (Operand::Destination, 4 * PAGE_SIZE));
         round.end();
         round.translate(BY, Operand::Source, 0, 8, Access::Read).unwrap();
-        assert!(round.resume().is_none(), "spans of the round before do not count");
+        assert!(is_same(&round), "spans of the round before do not count");
     }
 
     #[test]
@@ -217,11 +240,11 @@ mod tests {
         for _ in 0..HELD {
             round.translate(BY, Operand::Source, 0, 8, Access::Read).unwrap();
         }
-        assert!(round.resume().is_none());
+        assert!(is_same(&round));
         let before = round.held();
         round.translate(BY, Operand::Source, 0, 8, Access::Read).unwrap();
-        assert!(round.resume().is_some());
+        assert!(matches!(round.resume(), Resumed::Unknown));
         round.release(before);
-        assert!(round.resume().is_none(), "a span that is done with does not count");
+        assert!(is_same(&round), "a span that is done with does not count");
     }
 }

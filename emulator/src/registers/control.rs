@@ -347,6 +347,10 @@ impl Events for Control {
         by.privileged || by.pasid.is_none() || self.lock().gencfg & reg::GENCFG_USER_INTERRUPTS != 0
     }
 
+    fn may_be_privileged(&self) -> bool {
+        self.lock().pci.privileged
+    }
+
     fn vector(&self, target: Target, by: Requester) -> Option<u16> {
         self.lock().handles.vector(target, by)
     }

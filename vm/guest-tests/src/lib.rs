@@ -1,5 +1,8 @@
 //! What the guest's own tests share: a user queue with its portal mapped, and memory for descriptors to work on.
 
+pub mod attributes;
+pub mod memory;
+
 use std::error::Error;
 use std::fs::File;
 use std::os::fd::AsFd;
