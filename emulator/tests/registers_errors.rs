@@ -239,6 +239,28 @@ fn what_must_come_after_a_logged_record_is_logged_behind_it() {
     assert_eq!(d.status(RECORDS + 64), status::SUCCESS);
 }
 
+/// Whether a record in the log reaches its place, and so whether its member has failed, is for software to find out. What is
+/// behind a fence must not run before that, and without a fence everything runs.
+#[test]
+fn a_fence_behind_a_logged_record_abandons_the_rest() {
+    for (fence, done) in [(flag::FENCE, 2), (0, 3)] {
+        let d = logging(64, &[SHARED]);
+        let lost = Descriptor { completion_addr: NOWHERE, ..fill(DST, 1, 8) };
+        let mut third = with_record(fill(DST2 + 8, 3, 8), 2);
+        third.set_opcode_flags(opcode::FILL, third.flags() | fence);
+        let members = [with_record(fill(DST2, 2, 8), 1), lost, third];
+        d.memory.write(LIST, members.as_bytes()).unwrap();
+        run(&d, 9, &Descriptor { src_addr: LIST, xfer_size: 3, ..desc(opcode::BATCH, 0) });
+        let entries = [0, 1].map(|i| Entry::read(&d, i));
+        assert_eq!(entries.each_ref().map(Entry::error), [status::CR_FAULT, status::BATCH_EVENT_LOG]);
+        let outcome = if fence == 0 { status::SUCCESS } else { status::BATCH_FAIL };
+        assert_eq!((entries[1].record.status, entries[1].record.bytes_completed), (outcome, done));
+        let third = if fence == 0 { status::SUCCESS } else { 0 };
+        assert_eq!([1, 2].map(|i| d.status(RECORDS + 32 * i)), [status::SUCCESS, third]);
+        assert_eq!(d.function.device().counters().abandoned, u64::from(3 - done));
+    }
+}
+
 #[test]
 fn an_occupancy_limit_interrupts_once_for_each_time_it_is_armed() {
     let d = enabled(Config::sapphire_rapids().manual(), &[SHARED]);
