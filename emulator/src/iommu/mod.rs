@@ -111,6 +111,7 @@ pub use invalidate::{Invalidation, Omissions, Pages, Tag};
 pub use pasid::Pasid;
 pub(crate) use port::Port;
 pub use process::{PagePolicy, Process};
+pub(crate) use section::Sections;
 pub use statistics::{CacheStatistics, IommuStatistics};
 pub use system::{Iommu, IommuOptions};
 

@@ -44,8 +44,14 @@ pub(crate) struct Sections {
     ended: Condvar,
 }
 
+impl Default for Sections {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Sections {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             active: [CachePadded::new(AtomicUsize::new(0)), CachePadded::new(AtomicUsize::new(0))],
             class: AtomicUsize::new(0),
@@ -80,7 +86,7 @@ impl Sections {
     }
 
     /// Returns when all sections that began before the call have ended. Not to be called inside one.
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let class = self.class.load(Ordering::Relaxed);
         self.wait_for(1 - class);

@@ -4,6 +4,9 @@
 //! forget. Entries are tagged: with a PASID, or with none for requests by requester id. An invalidation for the one kind
 //! does not reach the other, which is why an operating system must send both where it uses both.
 //!
+//! An invalidation is complete when no access uses what it took away: it waits for those that have begun, as a device
+//! answers only then.
+//!
 //! The cache can be switched off, and it can be made to ignore invalidations: what an operating system that forgets to send
 //! them would see. In that state a stale entry is counted and not used, so that nothing is destroyed by it.
 
@@ -12,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Access, PAGE_SIZE, Requester};
-use crate::iommu::{DeviceInvalidation, Scope, Translation};
+use crate::iommu::{DeviceInvalidation, Scope, Sections, Translation};
 
 /// Entries; a full cache forgets everything, which a device may do at any time.
 const CAPACITY: usize = 4096;
@@ -48,6 +51,8 @@ pub struct TlbCounters {
 #[derive(Debug, Default)]
 pub struct DeviceTlb {
     enabled: AtomicBool,
+    /// Accesses in progress.
+    sections: Sections,
     state: Mutex<State>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -107,13 +112,20 @@ impl DeviceTlb {
         state.epoch += 1;
     }
 
-    /// Carries out an invalidation.
+    /// Carries out an invalidation. When it returns, no access of the device uses what it took away.
     pub fn invalidate(&self, what: &DeviceInvalidation) {
+        if self.forget(what) {
+            self.sections.wait();
+        }
+    }
+
+    /// Whether the invalidation counts.
+    fn forget(&self, what: &DeviceInvalidation) -> bool {
         let mut state = self.state();
         let with_pasid = what.scope != Scope::Requester;
         *(if with_pasid { &mut state.by_pasid } else { &mut state.by_requester }) += 1;
         if if with_pasid { state.ignored.pasid } else { state.ignored.requester } {
-            return;
+            return false;
         }
         let before = state.entries.len();
         state.entries.retain(|key, _| {
@@ -126,6 +138,12 @@ impl DeviceTlb {
         });
         state.forgotten += (before - state.entries.len()) as u64;
         state.epoch += 1;
+        true
+    }
+
+    /// Accesses in progress: an access begins one before it translates.
+    pub(super) fn sections(&self) -> &Sections {
+        &self.sections
     }
 
     /// What it has seen so far.
@@ -307,6 +325,33 @@ mod tests {
         assert_eq!(bench.tlb.translate(ONE, 0x5000, Access::Read, walk), Ok(old));
         bench.frame.set(Some(0xa000));
         assert_eq!(bench.at(ONE, 0x5000, Access::Read), Ok(0xa000));
+    }
+
+    #[test]
+    fn an_invalidation_waits_for_the_accesses_that_have_begun() {
+        let tlb = DeviceTlb::new();
+        tlb.enable(true);
+        let returned = AtomicBool::new(false);
+        let section = tlb.sections().begin();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                tlb.invalidate(&DeviceInvalidation { source: 0, scope: Scope::Pasid(1), first: 0, last: u64::MAX });
+                returned.store(true, Ordering::SeqCst);
+            });
+            while tlb.counters().by_pasid == 0 {
+                std::thread::yield_now();
+            }
+            // It has taken its entries away by now, and would return soon.
+            (0..1000).for_each(|_| std::thread::yield_now());
+            assert!(!returned.load(Ordering::SeqCst));
+            // One that begins now finds nothing that was taken away, and does not have to be waited for.
+            let later = tlb.sections().begin();
+            tlb.sections().end(section);
+            while !returned.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            tlb.sections().end(later);
+        });
     }
 
     #[test]

@@ -128,6 +128,16 @@ unsafe impl AddressSpace for GuestMemory {
         self.ram.span(to.addr, to.len.min(len)).ok_or(fault)
     }
 
+    fn begin(&self) -> usize {
+        self.tlb.as_ref().map_or(0, |tlb| tlb.sections().begin())
+    }
+
+    fn end(&self, section: usize) {
+        if let Some(tlb) = &self.tlb {
+            tlb.sections().end(section);
+        }
+    }
+
     fn resolve(&self, by: Requester, addr: u64, access: Access) -> bool {
         self.resolve_unless(by, addr, access, &|| false)
     }
