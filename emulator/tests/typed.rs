@@ -311,3 +311,14 @@ proptest! {
         prop_assert!(rig.bytes(to, 4 * count as usize) == sum(ty::INT32, &a, &b));
     }
 }
+
+#[test]
+fn a_page_that_is_refused_is_named_however_many_spans_are_in_use() {
+    // Pieces of 16 bytes: four for each operand, more than an engine looks at again after a page request.
+    let rig = rig_of(full().chunk(16));
+    rig.absent(DST2);
+    let d = dualcast_of(reduce(SRC, SRC + PAGE, DST, 64, (ty::INT8, ty::INT8), ADD, 0), DST2);
+    let record = rig.run(&with_flags(d, CR | flag::BLOCK_ON_FAULT));
+    let expected = (status::PAGE_RESPONSE | status::FAULT_WRITE, DST2, 4 << 1, 0);
+    assert_eq!((record.status, record.fault_addr, record.fault_info, record.bytes_completed), expected);
+}

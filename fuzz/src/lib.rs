@@ -1,19 +1,27 @@
-//! What the fuzz targets share: a device on checked memory that runs in the caller's thread, and raw descriptors that
-//! are wild, or tame enough to get past the first check.
+//! What the fuzz targets share: a device on checked memory that runs in the caller's thread, raw descriptors that are wild,
+//! or tame enough to get past the first check, and calls of all builders; an [`oracle`] for every operation, and
+//! [`differential`] testing against it.
 
+pub mod calls;
+pub mod differential;
 pub mod oracle;
+pub mod random;
+mod raw;
 
 use std::sync::Arc;
 
 use arbitrary::Arbitrary;
-use dsa::descriptor::Capabilities;
+use dsa::descriptor::{Capabilities, InterDomainCapabilities};
 use dsa_emulator::config::gencap;
 use dsa_emulator::memory::PAGE_SIZE;
 use dsa_emulator::{
-    CheckedMemory, Checks, Client, Config, Device, Effect, Enqcmd, FaultRule, MemberOrder, Permission, WqConfig,
+    CheckedMemory, Checks, Client, Config, Device, Effect, Enqcmd, FaultRule, MemberOrder, Permission, PermissionEntry,
+    WqConfig, WqInfo,
 };
-use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
+use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
 use zerocopy::{FromBytes, IntoBytes};
+
+pub use raw::{Address, Raw, near_control};
 
 /// Data that descriptors read and write, present and writable.
 pub const DATA: u64 = 0x10_0000;
@@ -30,31 +38,11 @@ pub const LIST: u64 = RECORDS + 0x10_0000;
 /// Number of descriptors in the longest list.
 pub const MAX_MEMBERS: usize = 64;
 
-/// The opcodes of the model, and some that it does not have.
-const OPCODES: [u8; 16] = [
-    opcode::NOP,
-    opcode::BATCH,
-    opcode::DRAIN,
-    opcode::MEMMOVE,
-    opcode::FILL,
-    opcode::COMPARE,
-    opcode::COMPVAL,
-    opcode::DUALCAST,
-    opcode::CRCGEN,
-    opcode::COPY_CRC,
-    opcode::CFLUSH,
-    opcode::CR_DELTA,
-    opcode::TRANSL_FETCH,
-    opcode::DIF_CHECK,
-    opcode::REDUCE,
-    0xff,
-];
-
 /// The kinds of device and queue that are worth a difference.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Setup {
-    /// DSA 2.0 instead of 1.0.
-    pub second_generation: bool,
+    /// DSA 1.0, 2.0 or 3.0, by the remainder.
+    pub generation: u8,
     /// The queue allows block on fault.
     pub block_on_fault: bool,
     /// Moves run backwards at random.
@@ -77,6 +65,23 @@ pub struct Setup {
     pub seed: u64,
 }
 
+/// What a queue offers, as software reads it.
+pub fn capabilities_of(device: &Device, info: &WqInfo) -> Capabilities {
+    // Software that is the kernel's finds this in IDCAP.
+    let offered = &device.config().inter_domain;
+    Capabilities::new(info.version as u16, info.gen_cap, info.op_config)
+        .with_max_transfer_size(info.max_transfer_size)
+        .with_max_batch_size(info.max_batch_size)
+        .with_dsa_caps(info.dsacap)
+        .with_max_sgl_size(info.max_sgl_size)
+        .with_inter_domain_capabilities(InterDomainCapabilities {
+            handles: (!offered.request_handles).then_some(offered.entries.into()),
+            offset_mode: offered.offset_mode,
+            suppress_drain: offered.suppress_drain,
+        })
+        .with_block_on_fault(info.block_on_fault)
+}
+
 /// A device, one client of its only queue, and the memory that both see.
 pub struct Rig {
     /// The memory behind every address.
@@ -90,6 +95,14 @@ pub struct Rig {
     setup: Setup,
 }
 
+/// The PASID of the client, which the entries of the permissions table are for as well: all PASIDs see the same memory.
+const PASID: u32 = 1;
+
+/// The device of a generation.
+pub fn preset(generation: u8) -> Config {
+    [Config::sapphire_rapids, Config::granite_rapids, Config::diamond_rapids][usize::from(generation) % 3]()
+}
+
 /// Page faults that [`Rig::trouble`] injects at most.
 pub const MAX_TROUBLE: u64 = 6;
 
@@ -100,7 +113,7 @@ impl Rig {
             .block_on_fault(setup.block_on_fault)
             .max_transfer_size(if setup.one_page { PAGE_SIZE } else { 1 << 31 })
             .max_batch_size(MAX_MEMBERS as u32);
-        let mut config = if setup.second_generation { Config::granite_rapids() } else { Config::sapphire_rapids() }
+        let mut config = preset(setup.generation)
             .queue(queue)
             .manual()
             .checks(checks)
@@ -109,6 +122,7 @@ impl Rig {
             .chunk(if setup.small_chunks { 61 } else { 4096 })
             .seed(setup.seed);
         config.mask_fault_address = setup.masked_addresses;
+        config.inter_domain.request_handles = false;
         if setup.batch_of_one {
             config.gencap |= gencap::BATCH_1;
         }
@@ -124,12 +138,19 @@ impl Rig {
         memory.set_resolvable(ABSENT, PAGE_SIZE, true).expect("mapped above");
 
         let device = Device::with_memory(config, memory.clone()).expect("the configuration is valid");
-        let client = device.open(0).expect("nobody else has the queue");
-        let info = client.info();
-        let capabilities = Capabilities::new(info.version as u16, info.gen_cap, info.op_config)
-            .with_max_transfer_size(info.max_transfer_size)
-            .with_max_batch_size(info.max_batch_size)
-            .with_block_on_fault(info.block_on_fault);
+        let client = device.open_with_pasid(0, PASID).expect("nobody else has the queue");
+        let entry = PermissionEntry::single(PASID, PASID);
+        let entries = [
+            entry,
+            entry.window(DATA + 0x100, 0x4000),
+            entry.offset_window(DATA, 0x4000),
+            entry.permit(true, false).allow_update(true),
+        ];
+        for (index, entry) in entries.into_iter().enumerate() {
+            // A device of the first generation has no such table.
+            let _ = device.permissions().set(index as u16, entry);
+        }
+        let capabilities = capabilities_of(&device, client.info());
         Self { memory, device, client, capabilities, setup }
     }
 
@@ -192,97 +213,20 @@ impl Rig {
     }
 }
 
-/// Whether a status says that the descriptor itself was wrong, as opposed to the memory it names.
+/// Whether a status says that the descriptor itself was wrong, as opposed to the memory, or the entries of the permissions
+/// table, that it names.
 pub const fn is_refusal(code: u8) -> bool {
-    matches!(code & status::CODE_MASK, status::BAD_OPCODE..=status::BAD_INT_HANDLE | status::CR_ALIGN..=status::BAD_TRAFFIC_CLASS)
+    let code = code & status::CODE_MASK;
+    matches!(code, status::BAD_OPCODE..=status::BAD_INT_HANDLE | status::CR_ALIGN..=status::BAD_TRAFFIC_CLASS)
+        || code == status::WINDOW_FIELDS
 }
 
-/// An operand address: likely near something, possibly anything.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Address {
-    /// In the data or the absent pages behind it.
-    Data(u16),
-    /// The same, 64-byte aligned.
-    Aligned(u8),
-    /// In the page that may only be read.
-    ReadOnly(u16),
-    /// Anywhere, except near records and lists.
-    Any(u64),
+/// Whether a status says that a handle leads nowhere, or may not be used like that.
+pub const fn is_handle_refusal(code: u8) -> bool {
+    matches!(code & status::CODE_MASK, status::IDPT_HANDLE..=status::IDPT_UPDATE)
 }
 
-impl Address {
-    /// The address.
-    pub const fn get(self) -> u64 {
-        match self {
-            Self::Data(offset) => DATA + offset as u64,
-            Self::Aligned(n) => DATA + 64 * n as u64,
-            Self::ReadOnly(offset) => READ_ONLY + offset as u64 % PAGE_SIZE,
-            Self::Any(address) if near_control(address) => address & 0xffff_ffff,
-            Self::Any(address) => address,
-        }
-    }
-}
-
-/// Whether a transfer that involves this address could reach records or lists.
-pub const fn near_control(address: u64) -> bool {
-    address >> 40 == RECORDS >> 40 || address >> 40 == (RECORDS >> 40) - 1
-}
-
-/// 64 bytes, with as many of them tamed as `tame` says.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct Raw {
-    bytes: [u8; 64],
-    tame: u8,
-    op: u8,
-}
-
-impl Raw {
-    /// The descriptor; a tamed record address is that of `slot`.
-    pub fn descriptor(&self, slot: usize) -> Descriptor {
-        let mut d = Descriptor::read_from_bytes(&self.bytes).expect("64 bytes");
-        let tame = |bit: u8| self.tame >> bit & 1 == 1;
-        let (mut code, mut flags) = (d.opcode(), d.flags());
-        if tame(0) {
-            code = OPCODES[usize::from(self.op) % OPCODES.len()];
-        }
-        if tame(1) {
-            flags &= flag::FENCE | flag::BLOCK_ON_FAULT | flag::CHECK_RESULT | flag::CACHE_CONTROL | 0x0f << 16;
-        }
-        if tame(2) {
-            flags |= flag::CRAV | flag::RCR;
-            d.completion_addr = Rig::record_address(slot);
-        }
-        if tame(3) {
-            d.src_addr = DATA + d.src_addr % (DATA_LEN + 2 * PAGE_SIZE);
-            if !matches!(code, opcode::NOP | opcode::CRCGEN) {
-                d.dst_addr = DATA + d.dst_addr % (DATA_LEN + 2 * PAGE_SIZE);
-            }
-        }
-        if tame(4) {
-            d.xfer_size %= 0x3000;
-        }
-        if tame(5) {
-            (d.pasid, d.int_handle, d.reserved) = (0, 0, 0);
-            flags &= !flag::RCI;
-        }
-        if tame(6) {
-            d.op_specific = match code {
-                opcode::DUALCAST => [d.dst_addr ^ u64::from(self.op) << 12, 0, 0],
-                opcode::COMPARE | opcode::COMPVAL => [d.op_specific[0] & 1, 0, 0],
-                opcode::CRCGEN | opcode::COPY_CRC => [d.op_specific[0] & 0xffff_ffff, 0, 0],
-                _ => [0; 3],
-            };
-        }
-        if tame(7) {
-            match code {
-                opcode::NOP => (d.src_addr, d.dst_addr, d.xfer_size) = (0, 0, 0),
-                opcode::DRAIN => (d.src_addr, d.dst_addr, d.xfer_size, flags) = (0, 0, 0, flags & !0xf_0000),
-                opcode::CRCGEN => d.dst_addr = 0,
-                opcode::CFLUSH => d.src_addr = 0,
-                _ => {}
-            }
-        }
-        d.set_opcode_flags(code, flags);
-        d
-    }
+/// Whether an operation finds out on the way that a buffer of its list is misaligned.
+pub const fn may_find_misaligned(code: u8) -> bool {
+    code == opcode::GATHER_REDUCE
 }

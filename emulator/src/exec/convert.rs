@@ -9,7 +9,7 @@ use idxd_sys::{flag, opcode, status};
 use super::typed::{Fields, Piece, element};
 use super::{CompletionRecord, Op, Operand, Outcome};
 use crate::memory::Access;
-use crate::numeric;
+use crate::numeric::{self, Stage};
 
 /// Elements of a block.
 const ELEMENTS: u64 = 512;
@@ -62,7 +62,7 @@ impl Op<'_, '_> {
             for (i, result) in results.chunks_exact_mut(output_size).take(elements).enumerate() {
                 let value = match sources.len() {
                     1 => plan.convert(operands(&values[0], i)),
-                    _ => plan.combine(operands(&values[0], i), operands(&values[1], i)),
+                    _ => plan.combine(operands(&values[0], i), operands(&values[1], i), Stage::Output),
                 };
                 result.copy_from_slice(&value.bits.to_le_bytes()[..output_size]);
                 exceptions |= value.exceptions;

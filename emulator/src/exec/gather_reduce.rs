@@ -9,7 +9,7 @@ use super::gather::{Ended, List};
 use super::typed::{Fields, element};
 use super::{CompletionRecord, Op, Operand, Outcome};
 use crate::memory::Access;
-use crate::numeric::{self, Plan};
+use crate::numeric::{self, Plan, Stage};
 
 /// Bytes that are read at a time.
 const BLOCK: usize = 4096;
@@ -30,12 +30,7 @@ impl Op<'_, '_> {
         while !list.is_done() {
             let processed = list.done();
             let added = self.next_buffer(&mut list, Operand::Source).and_then(|buffer| {
-                let place = match processed {
-                    0 if list.is_done() => Place::Only,
-                    0 => Place::First,
-                    1 => Place::Second,
-                    _ => Place::Later,
-                };
+                let place = Place { first: processed == 0, second: processed == 1, last: list.is_done() };
                 self.add_vector(&plan, (buffer, place), &mut sums, &mut exceptions)
             });
             if let Err(ended) = added {
@@ -61,6 +56,7 @@ impl Op<'_, '_> {
         if !buffer.is_multiple_of(size as u64) {
             return Err(Self::misaligned_buffer());
         }
+        let stage = if place.last { Stage::Output } else { Stage::Intermediate };
         let mut bytes = [0; BLOCK];
         let mut done = 0;
         while done < sums.len() {
@@ -71,11 +67,11 @@ impl Op<'_, '_> {
             piece.load(&self.x.shared.space, &mut bytes[..n * size]);
             for (sum, bytes) in sums[done..done + n].iter_mut().zip(bytes.chunks_exact(size)) {
                 let element = element(bytes);
-                let value = match place {
-                    Place::Only => plan.convert(element),
-                    Place::First => numeric::Value { bits: element, exceptions: 0 },
-                    Place::Second => plan.combine(*sum, element),
-                    Place::Later => plan.accumulate(*sum, element),
+                let value = match (place.first, place.last) {
+                    (true, true) => plan.convert(element),
+                    (true, false) => numeric::Value { bits: element, exceptions: 0 },
+                    (false, _) if place.second => plan.combine(*sum, element, stage),
+                    (false, _) => plan.accumulate(*sum, element, stage),
                 };
                 *sum = value.bits;
                 *exceptions |= value.exceptions;
@@ -121,11 +117,9 @@ impl Op<'_, '_> {
 
 /// Which one of the vectors it is.
 #[derive(Clone, Copy)]
-enum Place {
-    Only,
-    /// Of several.
-    First,
+struct Place {
+    first: bool,
     /// The sums hold elements of the first vector.
-    Second,
-    Later,
+    second: bool,
+    last: bool,
 }

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 
 use idxd_sys::compute::{compute_flag, compute_type, data_type, exception};
 
-use super::Value;
+use super::{Stage, Value};
 
 /// Bit of the leading digit of operands that are being added: two bits are left for the sign and a carry.
 const LEADING: u32 = 125;
@@ -113,11 +113,10 @@ impl Number {
         let fraction = element & format.fraction_mask();
         let exponent = element >> format.fraction & format.top();
         let negative = element >> (format.bits() - 1) & 1 != 0;
-        let last = exponent == format.top();
-        let class = if last && format.infinities && fraction == 0 {
-            Class::Infinite
-        } else if last && (format.infinities || fraction == format.fraction_mask()) {
-            Class::Nan(fraction << (64 - format.fraction) << 1)
+        let class = if exponent == format.top() && format.infinities {
+            if fraction == 0 { Class::Infinite } else { Class::Nan(fraction << (64 - format.fraction) << 1) }
+        } else if exponent == format.top() && fraction == format.fraction_mask() {
+            Class::Nan(0)
         } else {
             let leading = if exponent == 0 { 0 } else { 1 << format.fraction };
             Class::Finite(u128::from(fraction | leading), format.lowest() + exponent.max(1) as i32 - 1)
@@ -150,23 +149,22 @@ impl Number {
         Self { negative, class: Class::Finite(digits, greater.1) }
     }
 
-    /// Which one is greater; -0 is below +0. NaNs were dealt with.
+    /// Which one is greater. Of two zeros +0 is. NaNs were dealt with.
     fn compare(self, other: Self) -> Ordering {
-        // How far from 0.
-        let size = |number: Self| match number.class {
-            Class::Finite(0, _) | Class::Nan(_) => (i32::MIN, 0),
+        let key = |number: Self| match number.class {
+            Class::Finite(0, _) | Class::Nan(_) => (0, i32::MIN, 0),
             Class::Finite(digits, exponent) => {
                 let (digits, exponent) = lift(digits, exponent);
-                (exponent, digits)
+                (if number.negative { -1 } else { 1 }, exponent, digits)
             }
-            Class::Infinite => (i32::MAX, 0),
+            Class::Infinite => (if number.negative { -1 } else { 1 }, i32::MAX, 0),
         };
-        match (self.negative, other.negative) {
-            (false, false) => size(self).cmp(&size(other)),
-            (true, true) => size(other).cmp(&size(self)),
-            (true, false) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-        }
+        let (a, b) = (key(self), key(other));
+        a.0.cmp(&b.0).then_with(|| {
+            let by_size = (a.1, a.2).cmp(&(b.1, b.2));
+            let by_size = if a.0 < 0 { by_size.reverse() } else { by_size };
+            by_size.then(other.negative.cmp(&self.negative))
+        })
     }
 }
 
@@ -247,31 +245,37 @@ impl FloatPlan {
     }
 
     pub(super) fn convert(&self, element: u64) -> Value {
-        let (number, exceptions) = self.operand(element, 0);
-        self.write(number, exceptions)
+        let (number, denormal) = self.operand(element, 0);
+        self.write(number, denormal, self.to)
     }
 
-    pub(super) fn combine(&self, first: u64, second: u64) -> Value {
-        self.apply(self.operand(first, 0), self.operand(second, 1))
+    pub(super) fn combine(&self, first: u64, second: u64, to: Stage) -> Value {
+        let (a, b) = (self.operand(first, 0), self.operand(second, 1));
+        self.apply(a, b, to)
     }
 
-    pub(super) fn accumulate(&self, so_far: u64, element: u64) -> Value {
-        let (number, _) = Number::read(self.to, so_far);
-        self.apply((number, 0), self.operand(element, 1))
+    pub(super) fn accumulate(&self, so_far: u64, element: u64, to: Stage) -> Value {
+        let (number, _) = Number::read(self.wider(), so_far);
+        self.apply((number, false), self.operand(element, 1), to)
     }
 
-    /// An element of the input type as the flags want it, and its exceptions.
-    fn operand(&self, element: u64, index: usize) -> (Number, u8) {
+    /// The type of intermediate results. Of two types that can be converted one holds all values of the other.
+    fn wider(&self) -> Format {
+        if self.to.bits() >= self.from.bits() { self.to } else { self.from }
+    }
+
+    /// An element of the input type as the flags want it, and whether it is to be reported as denormal.
+    fn operand(&self, element: u64, index: usize) -> (Number, bool) {
         let (mut number, denormal) = Number::read(self.from, element);
-        number.negative ^= self.negate[index];
         if denormal && self.denormals_are_zero {
             number.class = Number::ZERO;
         }
-        (number, if denormal && !self.denormals_are_zero { exception::DENORMAL } else { 0 })
+        number.negative ^= self.negate[index];
+        (number, denormal && !self.denormals_are_zero)
     }
 
-    fn apply(&self, a: (Number, u8), b: (Number, u8)) -> Value {
-        let exceptions = a.1 | b.1;
+    fn apply(&self, a: (Number, bool), b: (Number, bool), to: Stage) -> Value {
+        let denormal = a.1 || b.1;
         let (a, b) = (a.0, b.0);
         let result = match (a.class, b.class) {
             (Class::Nan(_), _) => a,
@@ -283,28 +287,29 @@ impl FloatPlan {
                 Function::Min | Function::Max => b,
             },
         };
-        self.write(result, exceptions)
+        self.write(result, denormal, if to == Stage::Output { self.to } else { self.wider() })
     }
 
-    /// The element of the output type for a number, and all exceptions.
-    fn write(&self, number: Number, exceptions: u8) -> Value {
-        let (negative, to) = (number.negative, self.to);
-        let (bits, more) = match number.class {
+    /// The element of a type for a number.
+    fn write(&self, number: Number, denormal: bool, to: Format) -> Value {
+        let negative = number.negative;
+        let (bits, exceptions) = match number.class {
             Class::Nan(payload) if to.infinities => {
-                let quiet = 1 << (to.fraction - 1) | payload >> (64 - to.fraction) >> 1;
-                (to.element(negative, to.top() << to.fraction | quiet), exception::INVALID)
+                let quiet = 1 << (to.fraction - 1);
+                let fraction = quiet | payload >> (64 - to.fraction) >> 1;
+                (to.element(negative, to.top() << to.fraction | fraction), exception::INVALID)
             }
             Class::Nan(_) => (to.element(negative, to.top() << to.fraction | to.fraction_mask()), exception::INVALID),
-            Class::Infinite => (self.infinity(negative), if to.infinities { 0 } else { exception::OVERFLOW }),
+            Class::Infinite if to.infinities => (to.element(negative, to.top() << to.fraction), 0),
+            Class::Infinite => (self.beyond(negative, to), exception::OVERFLOW),
             Class::Finite(0, _) => (to.element(negative, 0), 0),
-            Class::Finite(digits, exponent) => self.round(negative, digits, exponent),
+            Class::Finite(digits, exponent) => self.round(negative, digits, exponent, to),
         };
-        Value { bits, exceptions: exceptions | more }
+        Value { bits, exceptions: exceptions | if denormal { exception::DENORMAL } else { 0 } }
     }
 
     /// Rounds a number that is not zero.
-    fn round(&self, negative: bool, digits: u128, exponent: i32) -> (u64, u8) {
-        let to = self.to;
+    fn round(&self, negative: bool, digits: u128, exponent: i32, to: Format) -> (u64, u8) {
         // The exponent of the last digit that the result can have: as many digits as fit, but none below the lowest.
         let leading = exponent + digits.ilog2().cast_signed();
         let mut last = (leading - to.fraction.cast_signed()).max(to.lowest());
@@ -340,7 +345,7 @@ impl FloatPlan {
                 Rounding::Up => !negative,
                 Rounding::TowardZero => false,
             };
-            let bits = if away { self.infinity(negative) } else { to.finite(negative, most, highest) };
+            let bits = if away { self.infinity(negative, to) } else { to.finite(negative, most, highest) };
             return (bits, exception::OVERFLOW);
         }
         if kept >> to.fraction == 0 {
@@ -350,18 +355,14 @@ impl FloatPlan {
         (to.finite(negative, kept, last), 0)
     }
 
-    /// Infinity, or what a type without one has instead.
-    fn infinity(&self, negative: bool) -> u64 {
-        let to = self.to;
-        let beyond = to.top() << to.fraction;
-        let nan = beyond | to.fraction_mask();
-        to.element(
-            negative,
-            match (to.infinities, self.clamp_e4m3) {
-                (true, _) => beyond,
-                (false, false) => nan,
-                (false, true) => nan - 1,
-            },
-        )
+    /// Infinity, or what stands for it.
+    fn infinity(&self, negative: bool, to: Format) -> u64 {
+        if to.infinities { to.element(negative, to.top() << to.fraction) } else { self.beyond(negative, to) }
+    }
+
+    /// What a type without infinities has instead.
+    fn beyond(&self, negative: bool, to: Format) -> u64 {
+        let nan = to.top() << to.fraction | to.fraction_mask();
+        to.element(negative, if self.clamp_e4m3 { nan - 1 } else { nan })
     }
 }

@@ -3,7 +3,7 @@
 
 use idxd_sys::compute::{compute_flag, compute_type, data_type, exception};
 
-use super::Value;
+use super::{Stage, Value};
 
 /// Bits of an integer type.
 pub(super) fn bits(code: u8) -> Option<u32> {
@@ -60,18 +60,18 @@ impl IntegerPlan {
     }
 
     pub(super) fn convert(&self, element: u64) -> Value {
-        self.fit(self.operand(element, 0))
+        self.fit(self.operand(element, 0), self.to)
     }
 
-    pub(super) fn combine(&self, first: u64, second: u64) -> Value {
-        self.apply(self.operand(first, 0), self.operand(second, 1))
+    pub(super) fn combine(&self, first: u64, second: u64, to: Stage) -> Value {
+        self.apply(self.operand(first, 0), self.operand(second, 1), to)
     }
 
-    pub(super) fn accumulate(&self, so_far: u64, element: u64) -> Value {
-        self.apply(self.read(so_far, self.to), self.operand(element, 1))
+    pub(super) fn accumulate(&self, so_far: u64, element: u64, to: Stage) -> Value {
+        self.apply(self.read(so_far, self.from.max(self.to)), self.operand(element, 1), to)
     }
 
-    fn apply(&self, a: i128, b: i128) -> Value {
+    fn apply(&self, a: i128, b: i128, to: Stage) -> Value {
         let exact = match self.function {
             Function::Add => a + b,
             // Two's complement of any width: the sign goes on for ever.
@@ -81,7 +81,7 @@ impl IntegerPlan {
             Function::Min => a.min(b),
             Function::Max => a.max(b),
         };
-        self.fit(exact)
+        self.fit(exact, if to == Stage::Output { self.to } else { self.from.max(self.to) })
     }
 
     /// An element of the input type, negated if its flag says so.
@@ -96,15 +96,18 @@ impl IntegerPlan {
         if self.signed { i128::from(high.cast_signed() >> unused) } else { i128::from(high >> unused) }
     }
 
-    /// The element of the output type for a value: the value itself, the limit on its side, or what remains of it.
-    fn fit(&self, value: i128) -> Value {
-        let bits = self.to;
+    /// The element of so many bits for a value: the value itself, the limit that stands for it, or what remains of it.
+    fn fit(&self, value: i128, bits: u32) -> Value {
         let (least, most) =
             if self.signed { (-(1_i128 << (bits - 1)), (1_i128 << (bits - 1)) - 1) } else { (0, (1_i128 << bits) - 1) };
         let fits = (least..=most).contains(&value);
-        let limit = if self.signed && value < 0 { least } else { most };
-        let kept = if fits || !self.saturate { value } else { limit };
         let exceptions = if fits { 0 } else { exception::OVERFLOW };
+        let kept = match (fits, self.saturate) {
+            (false, true) if self.signed && value < 0 => least,
+            // For unsigned operands the table names the largest value only.
+            (false, true) => most,
+            _ => value,
+        };
         Value { bits: kept.cast_unsigned() as u64 & u64::MAX >> (64 - bits), exceptions }
     }
 }

@@ -1,23 +1,24 @@
 //! Arithmetic of the typed operations: ten data types, six functions, four ways to round (specification sections 8.1.10
 //! to 8.1.12, 8.2.2 and appendix E).
 //!
-//! A result is computed exactly and rounded once, to the type of the output. So there is one place that rounds
-//! (`float::round`). What the specification leaves open:
+//! A result is computed exactly and rounded once, to the type in which it is wanted. So there is one place that rounds
+//! (`float::round`), and nothing depends on the order of intermediate steps. What the specification leaves open:
 //!
 //! * Operands are taken as they are, whatever their type: an element of a narrower output type comes from the exact sum,
 //!   not from a sum that was rounded to the input type before.
-//! * Each step of a gather-reduce has a result of the output type. The first step takes two vectors: one list entry is a
-//!   type conversion, and two are a reduce. What a step leaves is no operand: it is neither negated, nor reported as
-//!   denormal, nor taken for zero.
+//! * A gather-reduce rounds after every step but the last to the wider one of its two types, and the last step to the
+//!   output type. Thus one list entry is a type conversion, and two are a reduce. What a step leaves is no operand: it is
+//!   neither reported as denormal nor taken for zero.
 //! * Negation changes the sign bit, also that of a NaN; an integer is negated exactly, an unsigned one becomes negative.
-//! * Unsigned saturation gives the largest value, as the table has it, also where the result is negative.
+//! * Saturation of a signed result gives the nearest value of the type, that of an unsigned one the largest, also where it
+//!   is negative: so says table 8-11.
 //! * A NaN keeps its sign and the upper bits of its fraction and becomes quiet. The sum of opposite infinities is the
-//!   CPU's default NaN, which is negative. FP8 E4M3 has one NaN of each sign.
+//!   CPU's default NaN, which is negative. FP8 E4M3 has one NaN of each sign, without a payload.
 //! * FP8 E4M3 has no infinity. Where a result would be infinite it is a NaN, or the largest value if so configured, and
 //!   counts as an overflow even if an operand was infinite.
-//! * -0 is smaller than +0.
-//! * A denormal operand is reported even if the other one is a NaN.
-//! * Underflow is every result but 0 that is below the smallest normal value once it has been rounded, exact or not.
+//! * -0 is less than +0, as in the minimum and maximum of IEEE 754-2019. Those of the CPU that let a NaN win, as the
+//!   device does, take zeros like that too.
+//! * A denormal operand is reported also beside a NaN.
 #![forbid(unsafe_code)]
 
 mod float;
@@ -38,6 +39,15 @@ use self::integer::IntegerPlan;
 pub(crate) struct Value {
     pub(crate) bits: u64,
     pub(crate) exceptions: u8,
+}
+
+/// What a step of a gather-reduce leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// An intermediate result, of the wider type.
+    Intermediate,
+    /// An element of the output.
+    Output,
 }
 
 /// How elements become elements: two types, a function, flags. Both types are integers, or both are floats.
@@ -79,18 +89,18 @@ impl Plan {
     }
 
     /// The function of two elements of the input type.
-    pub(crate) fn combine(&self, first: u64, second: u64) -> Value {
+    pub(crate) fn combine(&self, first: u64, second: u64, to: Stage) -> Value {
         match self {
-            Self::Integer(plan) => plan.combine(first, second),
-            Self::Float(plan) => plan.combine(first, second),
+            Self::Integer(plan) => plan.combine(first, second, to),
+            Self::Float(plan) => plan.combine(first, second, to),
         }
     }
 
-    /// The function of a result so far and an element of the input type.
-    pub(crate) fn accumulate(&self, so_far: u64, element: u64) -> Value {
+    /// The function of an intermediate result and an element of the input type.
+    pub(crate) fn accumulate(&self, so_far: u64, element: u64, to: Stage) -> Value {
         match self {
-            Self::Integer(plan) => plan.accumulate(so_far, element),
-            Self::Float(plan) => plan.accumulate(so_far, element),
+            Self::Integer(plan) => plan.accumulate(so_far, element, to),
+            Self::Float(plan) => plan.accumulate(so_far, element, to),
         }
     }
 }

@@ -99,9 +99,9 @@ pub unsafe fn reduce_dualcast(
 /// the exceptions.
 ///
 /// A block holds as many elements of the input type as fit; that many of the output type are written. A single block is
-/// converted; none leaves the destination as it is. The running result has the output type: each block more is one
-/// operation, which rounds, wraps around or saturates. What is written is unspecified where the destination overlaps a
-/// block.
+/// converted; none leaves the destination as it is. Each block more is one operation, which rounds, wraps around or
+/// saturates: the last one to the output type, those before it to the wider one of the two types. What is written is
+/// unspecified where the destination overlaps a block.
 ///
 /// # Safety
 ///
@@ -113,18 +113,12 @@ pub unsafe fn gather_reduce(reduction: Reduction, list: &ScatterList, dst: *mut 
     let count = list.block() / compute.input_size();
     // SAFETY: `index` is below the count in every call; the caller vouches for the list.
     let block = |index| block_at(unsafe { list.address(index) }).cast_const();
-    // SAFETY: the caller vouches for the blocks and the destination. Once there is a running result, `count` elements
-    // of the destination are initialised.
+    // SAFETY: the caller vouches for the blocks and the destination.
     unsafe {
         match list.count() {
             0 => 0,
             1 => compute.convert().run(block(0), ptr::null(), &[dst], count),
-            blocks => {
-                let exceptions = compute.begin().run(block(0), block(1), &[dst], count);
-                let step = compute.go_on();
-                (2..blocks)
-                    .fold(exceptions, |exceptions, index| exceptions | step.run(dst, block(index), &[dst], count))
-            }
+            blocks => compute.chain(blocks, block, dst, count),
         }
     }
 }
@@ -167,6 +161,25 @@ mod tests {
         let add = Reduction::new(ty::INT8, ty::INT8, op::ADD, flag::SIGNED | flag::SATURATE).unwrap();
         let blocks = [vec![100], vec![100], vec![0x9c]];
         assert_eq!(gathered(add, ty::INT8, ty::INT8, &blocks), (vec![27], exception::OVERFLOW));
+    }
+
+    #[test]
+    fn the_running_result_has_the_wider_type() {
+        let f = |value: f32| u64::from(value.to_bits());
+        // 1, then 2^-12 three times: in FP16 alone each would be lost.
+        let add = Reduction::new(ty::FP32, ty::FP16, op::ADD, 0).unwrap();
+        let small = vec![f(2.0_f32.powi(-12))];
+        let blocks = [vec![f(1.0)], small.clone(), small.clone(), small];
+        assert_eq!(gathered(add, ty::FP32, ty::FP16, &blocks), (bytes(ty::FP16, &[0x3c01]), 0));
+        // 448 twice is no overflow on the way to FP16, and 300 none on the way back to a byte.
+        let add = Reduction::new(ty::FP8_E4M3, ty::FP16, op::ADD, 0).unwrap();
+        let blocks = [vec![0x7e], vec![0x7e], vec![0xfe]];
+        assert_eq!(gathered(add, ty::FP8_E4M3, ty::FP16, &blocks), (bytes(ty::FP16, &[0x5f00]), 0));
+        let add = Reduction::new(ty::INT16, ty::INT8, op::ADD, flag::SIGNED | flag::SATURATE).unwrap();
+        let blocks = [vec![200], vec![100], vec![0xff38]];
+        assert_eq!(gathered(add, ty::INT16, ty::INT8, &blocks), (vec![100], 0));
+        let blocks = [vec![200], vec![100], vec![0xffff]];
+        assert_eq!(gathered(add, ty::INT16, ty::INT8, &blocks), (vec![127], exception::OVERFLOW));
     }
 
     #[test]

@@ -48,13 +48,13 @@ impl Capabilities {
     }
 
     /// A third-generation part (DSA 3.0) with every operation, data type, conversion, compute type, compute flag,
-    /// rounding type and list format, lists of 512 entries, 4 KiB blocks of gather-reduce, and IDPT handles wherever
-    /// the specification has them.
+    /// rounding type and list format, lists of 1024 entries, 16 KiB blocks of gather-reduce, and IDPT handles wherever
+    /// the specification has them. The emulator's preset of the same name has the same registers.
     ///
     /// For tests and the emulator: no part is known to offer exactly this.
     pub const fn diamond_rapids() -> Self {
-        // 512 entries, 4096 bytes, handles in all six operations, formats 1 to 3.
-        const DSACAP0: u64 = 0x9 | 0xc << 4 | 0x77 << 8 | 0xe << 32;
+        // 1024 entries, 16 KiB, handles in all six operations, formats 1 to 3, 16 such descriptors in progress.
+        const DSACAP0: u64 = 0xa | 0xe << 4 | 0x77 << 8 | 0xe << 32 | 0x10 << 48;
         // Ten types, nine conversions up and nine down, compute types 1 and 3 to 7.
         const DSACAP1: u64 = 0x3ff | 0x1ff << 16 | 0x1ff << 32 | 0xfa << 48;
         // Negate, flush to zero, denormals are zero, signed, saturate, four rounding types.
@@ -110,7 +110,7 @@ mod tests {
         let zero = caps.dsa_caps()[0];
         assert_eq!(in_16(&|code| idxd_sys::compute::dsacap0::has_sgl_format(zero, code)), sgl_format::ALL);
         assert!(dsacap1::CONVERSIONS.iter().all(|&(from, to, _)| dsacap1::has_conversion(one, from, to)));
-        assert_eq!((caps.max_sgl_size(), caps.max_gather_reduce_block()), (512, 4096));
+        assert_eq!((caps.max_sgl_size(), caps.max_gather_reduce_block()), (1024, 16 << 10));
         let with_handles: Vec<u8> = (0..=u8::MAX).filter(|&op| caps.may_name_handles(op)).collect();
         assert_eq!(with_handles, [0x18, 0x19, 0x1a, 0x1c, 0x1d, 0x1e]);
     }

@@ -103,7 +103,9 @@ impl Format {
             if self.infinity && fraction == 0 {
                 return (Number::Infinite { negative }, false);
             }
-            return (Number::Nan { negative, fraction: fraction << (64 - self.fraction_bits) }, false);
+            // The only NaN of a type without infinity has a fixed fraction, which is no payload (table 9-13).
+            let fraction = if self.infinity { fraction << (64 - self.fraction_bits) } else { 0 };
+            return (Number::Nan { negative, fraction }, false);
         }
         let biased = (magnitude >> self.fraction_bits) as i32;
         let (significand, steps) =

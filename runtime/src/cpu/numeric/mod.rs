@@ -11,13 +11,14 @@
 //!   to what that type can hold. Exact results count as well, and those of minimum and maximum.
 //! * -0 is less than +0. A sum of zeros of opposite signs, or of a number and its opposite, is +0, but -0 where rounding
 //!   is down.
-//! * A NaN stays the NaN it is, made quiet, with the upper bits of its payload where the output type has fewer. Of two
-//!   the first counts. The sum of opposite infinities is the negative NaN without payload.
+//! * A NaN stays the NaN it is, made quiet, with the upper bits of its payload where the output type has fewer; that of
+//!   FP8 E4M3 has none. Of two the first counts. The sum of opposite infinities is the negative NaN without payload.
 //! * FP8 E4M3 has no infinity: where another type would have one, its NaN stands, with the sign. An infinite operand that
 //!   ends there counts as an overflow.
 //! * A denormal operand is reported even if the other one is a NaN.
-//! * In a chain (gather-reduce) the running result has the output type. It is not negated again, and neither reported nor
-//!   flushed as a denormal operand.
+//! * In a chain (gather-reduce) the running result has the wider one of the two types, and the last step gives the output
+//!   type: section 8.1.12 tells a conversion of inputs, where one is needed, from the conversion of the result. It is not
+//!   negated again, and neither reported nor flushed as a denormal operand.
 //!
 //! There are two ways through. [`exact`] and [`integer::exact`] take one element at a time and know every rule. [`fast`]
 //! and the other kernels in [`integer`] take a tile of elements, in loops without branches, and give up on a tile that
@@ -117,16 +118,60 @@ impl Compute {
         self.step(self.operation, self.source(compute_flag::NEGATE_1), self.source(compute_flag::NEGATE_2))
     }
 
-    /// The first two vectors of a chain.
-    pub(super) fn begin(self) -> Step {
-        let source = self.source(compute_flag::NEGATE_1);
-        self.step(self.operation, source, source)
+    /// The type of the running result of a chain. Of two types that a device converts, it holds all values of the other.
+    const fn wider(self) -> u8 {
+        if size(self.input) > size(self.output) { self.input } else { self.output }
     }
 
-    /// The running result of a chain, and one vector more.
-    pub(super) fn go_on(self) -> Step {
-        let running = Operand { code: self.output, negate: false, fresh: false };
-        self.step(self.operation, running, self.source(compute_flag::NEGATE_1))
+    /// A step of a chain: the first two vectors, or the running result and one vector more. The last one gives elements of
+    /// the output type, the others those of the running result.
+    fn link(self, is_first: bool, is_last: bool) -> Step {
+        let source = self.source(compute_flag::NEGATE_1);
+        let running = Operand { code: self.wider(), negate: false, fresh: false };
+        let step = self.step(self.operation, if is_first { source } else { running }, source);
+        Step { output: if is_last { self.output } else { self.wider() }, ..step }
+    }
+
+    /// Combines `blocks` vectors, at least two, of `count` elements each; `block` says where one lies. Returns the
+    /// exceptions.
+    ///
+    /// # Safety
+    ///
+    /// Each vector is valid for reading `count` initialised elements of the input type, and `destination` for writing as
+    /// many of the output type; nobody else accesses the destination or writes the vectors meanwhile, and they do not
+    /// overlap. None needs an alignment, and all may be anything if `count` is 0.
+    pub(super) unsafe fn chain(
+        self,
+        blocks: usize,
+        block: impl Fn(usize) -> *const u8,
+        destination: *mut u8,
+        count: usize,
+    ) -> u8 {
+        let links = [(true, blocks == 2), (false, false), (false, true)].map(|(is_first, is_last)| {
+            let step = self.link(is_first, is_last);
+            (step, step.kernel())
+        });
+        let (read, written) = (self.input_size(), size(self.output));
+        let (mut running, mut vector, mut out) = (Tile::new(), Tile::new(), Tile::new());
+        let mut exceptions = 0;
+        for at in (0..count).step_by(TILE) {
+            let n = (count - at).min(TILE);
+            let load = |index: usize, tile: &mut Tile| {
+                // SAFETY: elements `at` to `at + n` of a vector of `count`; a tile has room for `TILE` elements of any
+                // size, and is a local, which overlaps nothing.
+                unsafe { ptr::copy_nonoverlapping(block(index).add(at * read), tile.as_mut_ptr(), n * read) };
+            };
+            load(0, &mut running);
+            for index in 1..blocks {
+                load(index, &mut vector);
+                let (step, kernel) = &links[if index == 1 { 0 } else { 1 + usize::from(index + 1 == blocks) }];
+                exceptions |= step.tile(*kernel, &running, &vector, n, &mut out);
+                std::mem::swap(&mut running, &mut out);
+            }
+            // SAFETY: as above, for the destination.
+            unsafe { ptr::copy_nonoverlapping(running.as_ptr(), destination.add(at * written), n * written) };
+        }
+        exceptions
     }
 }
 
@@ -232,8 +277,7 @@ impl Step {
                     ptr::copy_nonoverlapping(second.add(at * second_size), b.as_mut_ptr(), n * second_size);
                 }
             }
-            let fast = kernel.and_then(|kernel| kernel(self, &a, &b, n, &mut out));
-            exceptions |= fast.unwrap_or_else(|| self.one_by_one(&a, &b, n, &mut out));
+            exceptions |= self.tile(kernel, &a, &b, n, &mut out);
             for &destination in destinations {
                 // SAFETY: as above.
                 unsafe { ptr::copy_nonoverlapping(out.as_ptr(), destination.add(at * out_size), n * out_size) };
@@ -241,6 +285,12 @@ impl Step {
             at += n;
         }
         exceptions
+    }
+
+    /// The elements of a tile, the fast way if there is one that can do them. Returns the exceptions.
+    fn tile(&self, kernel: Option<Kernel>, a: &Tile, b: &Tile, n: usize, out: &mut Tile) -> u8 {
+        let fast = kernel.and_then(|kernel| kernel(self, a, b, n, out));
+        fast.unwrap_or_else(|| self.one_by_one(a, b, n, out))
     }
 
     /// The fastest kernel that keeps to the rules, if there is one.

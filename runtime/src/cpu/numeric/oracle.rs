@@ -38,10 +38,13 @@ pub(crate) fn chain(operation: u8, code: u8, elements: &[u64], output: u8, flags
     let input = |bits| Input { code, bits, negate: flags & flag::NEGATE_1 != 0, fresh: true };
     let (&first, rest) = elements.split_first()?;
     let Some((&second, rest)) = rest.split_first() else { return answer(operation, input(first), None, output, flags) };
-    let (mut bits, mut exceptions) = answer(operation, input(first), Some(input(second)), output, flags)?;
-    for &element in rest {
-        let running = Input { code: output, bits, negate: false, fresh: false };
-        let (next, more) = answer(operation, running, Some(input(element)), output, flags)?;
+    let wider = if ty::size(code) > ty::size(output) { code } else { output };
+    // Each step but the last gives an element of the wider type.
+    let to = |left: &[u64]| if left.is_empty() { output } else { wider };
+    let (mut bits, mut exceptions) = answer(operation, input(first), Some(input(second)), to(rest), flags)?;
+    for (done, &element) in rest.iter().enumerate() {
+        let running = Input { code: wider, bits, negate: false, fresh: false };
+        let (next, more) = answer(operation, running, Some(input(element)), to(&rest[done + 1..]), flags)?;
         (bits, exceptions) = (next, exceptions | more);
     }
     Some((bits, exceptions))
@@ -182,7 +185,10 @@ fn float(operation: u8, first: Input, second: Option<Input>, output: u8, flags: 
         let infinity = if input.code == ty::FP8_E4M3 { u64::MAX } else { largest(input.code) + 1 };
         if magnitude > largest(input.code) && magnitude != infinity {
             exceptions |= exception::INVALID;
-            nan = nan.or(Some((negative, (magnitude & ((1 << fraction) - 1)) << (64 - fraction))));
+            // That of FP8 E4M3 has no payload.
+            let payload =
+                if input.code == ty::FP8_E4M3 { 0 } else { (magnitude & ((1 << fraction) - 1)) << (64 - fraction) };
+            nan = nan.or(Some((negative, payload)));
             return f64::NAN;
         }
         if magnitude != 0 && magnitude >> fraction == 0 && input.fresh {

@@ -9,7 +9,7 @@ use super::limits_typed::{FIRST, TARGET, is_refused, list, with};
 #[test]
 fn list_formats_and_sizes() {
     let caps = everything().with_max_sgl_size(100);
-    assert_eq!(everything().with_max_sgl_size(1000).max_sgl_size(), 512);
+    assert_eq!(everything().with_max_sgl_size(2000).max_sgl_size(), 1024);
     let build = |list: Sgl, caps: &Capabilities| {
         [
             GatherReduce::new(list, TARGET, ComputeType::Add, DataType::Int8, 4).build(caps),
@@ -87,13 +87,13 @@ fn blocks_of_gather_reduce() {
         GatherReduce::new(list(entries), TARGET, ComputeType::Add, from, count).output(to).build(caps)
     };
     for (from, to, most) in [
-        (DataType::Int8, DataType::Int8, 4096),
-        (DataType::Int8, DataType::Int64, 512),
-        (DataType::Int64, DataType::Int8, 512),
+        (DataType::Int8, DataType::Int8, 16384),
+        (DataType::Int8, DataType::Int64, 2048),
+        (DataType::Int64, DataType::Int8, 2048),
     ] {
         assert!(build(3, from, to, most, &caps).is_ok());
-        let size = (most + 1) * 4096 / most;
-        assert_eq!(build(3, from, to, most + 1, &caps), Err(DescriptorError::BlockTooLarge { size, max: 4096 }));
+        let size = (most + 1) * 16384 / most;
+        assert_eq!(build(3, from, to, most + 1, &caps), Err(DescriptorError::BlockTooLarge { size, max: 16384 }));
         assert!(is_refused(build(3, from, to, most + 1, &caps), status::BAD_SIZE));
         assert_eq!(build(3, from, to, 0, &caps), Err(DescriptorError::SizeZero { max: 1 << 31 }));
     }

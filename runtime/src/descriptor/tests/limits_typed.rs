@@ -435,8 +435,8 @@ fn messages_name_value_limit_and_remedy() {
         "type-convert does not take these compute flags with elements of int8: flush-to-zero (bit 2); clear them"
     );
     assert_eq!(
-        text(GatherCopy::new(list(600), TARGET, DataType::Int8, 4).build(&caps)),
-        "a scatter-gather list of 600 entries is outside 1 to 512 of this queue; split it"
+        text(GatherCopy::new(list(2000), TARGET, DataType::Int8, 4).build(&caps)),
+        "a scatter-gather list of 2000 entries is outside 1 to 1024 of this queue; split it"
     );
     let mut bytes = super::bytes_of(&gather_reduce(DataType::Int8).build(&caps).unwrap());
     bytes[57] = 2;
