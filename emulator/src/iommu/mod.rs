@@ -104,8 +104,8 @@ pub use domain::{DomainId, DomainKind};
 pub use error::IommuError;
 pub use fault::{FaultReason, FaultRecord, FaultReport};
 pub use guest::{
-    DeviceInvalidation, InvalidationQueue, IommuRegisters, Scope, Translation, TranslationFault, pasid_of_page_table,
-    translate,
+    DeviceInvalidation, InvalidationQueue, IommuRegisters, PageResponse, QueueMessage, Scope, Translation,
+    TranslationFault, pasid_of_page_table, translate,
 };
 pub use invalidate::{Invalidation, Omissions, Pages, Tag};
 pub use pasid::Pasid;

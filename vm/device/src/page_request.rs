@@ -3,14 +3,20 @@
 //! vfio-user has no message for them. The IOMMU would put a request into its queue in guest memory, move the queue's
 //! tail register and raise an interrupt, and nothing but this is done here. The registers of the emulated IOMMU are
 //! reached through QEMU's test interface ("qtest"), a socket that serves physical reads and writes beside the running guest.
+//!
+//! The guest answers through the IOMMU's invalidation queue, which the rig reads. A request that was granted shows in the
+//! page tables; one that was refused is remembered here, until the same is asked again.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::io::{BufRead, BufReader, Error, Result, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dsa_emulator::iommu::PageResponse;
 use dsa_emulator::{Access, GuestRam, PageRequest, PageRequests, RamMap};
 
 use crate::log::Log;
@@ -26,6 +32,11 @@ const EVENT_ADDRESS: u64 = IOMMU + 0xe8;
 /// How long QEMU may take for an answer. It answers at once unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Page request groups.
+const GROUPS: u16 = 512;
+/// Refused requests that are remembered.
+const REMEMBERED: usize = 4096;
+
 /// Bytes of a request in the queue.
 const ENTRY_LEN: u64 = 32;
 
@@ -36,17 +47,71 @@ pub(crate) struct Pages {
     socket: PathBuf,
     /// Connected with the first request: QEMU makes the socket later than the device.
     qtest: Mutex<Option<Qtest>>,
+    /// Never held while QEMU is asked for something: answers come from one of its threads.
+    asked: Mutex<Asked<PageRequest>>,
     ram: Arc<RamMap>,
     log: Arc<Log>,
 }
 
+/// Requests that were sent.
+struct Asked<R> {
+    /// The next group.
+    next: u16,
+    /// Those without an answer, and their PASIDs, by group.
+    waiting: HashMap<u16, (u32, R)>,
+    /// Those that were refused.
+    refused: HashSet<R>,
+}
+
+impl<R: Copy + Eq + Hash> Asked<R> {
+    fn new() -> Self {
+        Self { next: 0, waiting: HashMap::new(), refused: HashSet::new() }
+    }
+
+    /// A group for a request that is about to be sent.
+    fn begin(&mut self, pasid: u32, request: &R) -> u16 {
+        let group = self.next;
+        self.next = (group + 1) % GROUPS;
+        self.waiting.insert(group, (pasid, *request));
+        self.refused.remove(request);
+        group
+    }
+
+    fn answer(&mut self, answer: &PageResponse) {
+        let Some((pasid, request)) = self.waiting.remove(&answer.group) else { return };
+        if answer.code != 0 && answer.pasid == Some(pasid) {
+            if self.refused.len() >= REMEMBERED {
+                // Whoever still waits for one of them waits until its patience ends.
+                self.refused.clear();
+            }
+            self.refused.insert(request);
+        }
+    }
+}
+
 impl Pages {
     pub(crate) fn new(socket: PathBuf, ram: Arc<RamMap>, log: Arc<Log>) -> Self {
-        Self { allowed: AtomicBool::new(false), socket, qtest: Mutex::new(None), ram, log }
+        Self {
+            allowed: AtomicBool::new(false),
+            socket,
+            qtest: Mutex::new(None),
+            asked: Mutex::new(Asked::new()),
+            ram,
+            log,
+        }
     }
 
     pub(crate) fn allow(&self, allowed: bool) {
         self.allowed.store(allowed, Ordering::Relaxed);
+    }
+
+    /// The guest has answered a request.
+    pub(crate) fn answer(&self, answer: &PageResponse) {
+        self.asked().answer(answer);
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked<PageRequest>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_send(&self, qtest: &mut Option<Qtest>, request: &PageRequest) -> Result<()> {
@@ -54,7 +119,9 @@ impl Pages {
             *qtest = Some(Qtest::connect(&self.socket)?);
         }
         let qtest = qtest.as_mut().expect("connected above");
-        qtest.request_page(entry(request), |address, word| store(&*self.ram, address, word))
+        // Before the guest can answer.
+        let group = self.asked().begin(request.pasid, request);
+        qtest.request_page(entry(request, group), |address, word| store(&*self.ram, address, word))
     }
 }
 
@@ -74,17 +141,17 @@ impl PageRequests for Pages {
     }
 
     /// A guest that takes the interface away, by a reset for instance, answers nothing any more.
-    fn is_refused(&self, _: &PageRequest) -> bool {
-        !self.allowed.load(Ordering::Relaxed)
+    fn is_refused(&self, request: &PageRequest) -> bool {
+        !self.allowed.load(Ordering::Relaxed) || self.asked().refused.contains(request)
     }
 }
 
-/// The descriptor of a request in the queue: one page, the last of its group, with a PASID.
-fn entry(request: &PageRequest) -> [u64; 4] {
+/// The descriptor of a request in the queue: one page, the last and only one of its group, with a PASID.
+fn entry(request: &PageRequest, group: u16) -> [u64; 4] {
     let (privileged, write) = (u64::from(request.privileged), u64::from(request.access == Access::Write));
     let kind_and_source =
         1 | 1 << 8 | u64::from(request.source) << 16 | u64::from(request.pasid) << 32 | privileged << 53;
-    let page = (1 - write) | write << 1 | 1 << 2 | request.addr & !0xfff;
+    let page = (1 - write) | write << 1 | 1 << 2 | u64::from(group) << 3 | request.addr & !0xfff;
     [kind_and_source, page, 0, 0]
 }
 
@@ -169,6 +236,27 @@ mod tests {
         let memory = GuestMemory::new(Arc::new(RamMap::new()), Arc::new(IommuRegisters::OFF), 0x28);
         assert!(!memory.with_requests(Arc::new(pages)).resolve(Requester::user(5), 0x1000, Access::Read));
         std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_holds_until_the_same_is_asked_again() {
+        let mut asked = Asked::new();
+        let groups = [1, 2, 3].map(|request| asked.begin(5, &request));
+        let answer = |group: u16, pasid: u64, code: u64| {
+            PageResponse::decode(9 | 1 << 4 | code << 12 | pasid << 32, u64::from(group) << 3).unwrap()
+        };
+        asked.answer(&answer(groups[0], 5, 0));
+        asked.answer(&answer(groups[1], 5, 1));
+        asked.answer(&answer(groups[2], 6, 1));
+        asked.answer(&answer(300, 5, 1));
+        assert_eq!(asked.refused, HashSet::from([2]), "granted; refused; somebody else's; never asked");
+        assert!(asked.waiting.is_empty());
+        assert_eq!(asked.begin(5, &2), 3);
+        assert!(asked.refused.is_empty());
+        for _ in 0..2 * GROUPS {
+            asked.begin(5, &4);
+        }
+        assert_eq!((asked.next, asked.waiting.len()), (4, usize::from(GROUPS)));
     }
 
     #[test]

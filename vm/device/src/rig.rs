@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use dsa_emulator::iommu::InvalidationQueue;
+use dsa_emulator::iommu::{InvalidationQueue, QueueMessage};
 use dsa_emulator::{
     Agreement, Config, ConfigError, DeviceTlb, Function, GuestMemory, Instruction, IommuRegisters, IommuState,
     PortalAnswer, RamMap, RuleId,
@@ -198,10 +198,10 @@ impl Rig {
     pub fn invalidations(&self, address: u64, tail: u64) {
         let shared = &self.0;
         let mut queue = shared.invalidations.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.read(&*shared.ram, address, tail, |what| {
-            if what.source == shared.source {
-                shared.tlb.invalidate(&what);
-            }
+        queue.read(&*shared.ram, address, tail, |what| match what {
+            QueueMessage::Invalidation(what) if what.source == shared.source => shared.tlb.invalidate(&what),
+            QueueMessage::Response(answer) if answer.source == shared.source => shared.pages.answer(&answer),
+            _ => {}
         });
     }
 

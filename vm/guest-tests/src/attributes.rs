@@ -30,6 +30,8 @@ pub fn read(devices: &Path, queue: &str, portal: bool) -> Result<(bool, Capabili
     // Without this attribute nobody can switch them off.
     c.page_requests = of_queue("prs_disable").map_or(true, |text| text == "0");
     c.fault_addresses = true;
+    // The driver allows users completion interrupts where it has PASIDs, without which there are no user queues.
+    c.interrupts = true;
     // The driver hides batches of the first generation. The device executes them all the same; write(2) does not pass
     // them on.
     let bit = 1 << opcode::BATCH;

@@ -17,7 +17,7 @@ mod walk;
 use crate::memory::{Access, GuestRam, Requester};
 
 pub use context::pasid_of_page_table;
-pub use queue::{DeviceInvalidation, InvalidationQueue, Scope};
+pub use queue::{DeviceInvalidation, InvalidationQueue, PageResponse, QueueMessage, Scope};
 
 /// The registers of an IOMMU that decide how it translates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

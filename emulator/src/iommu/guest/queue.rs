@@ -1,7 +1,7 @@
-//! The invalidation queue of an IOMMU, as far as a device is told of it (VT-d section 6.5.2).
+//! The invalidation queue of an IOMMU, as far as a device is told of it (VT-d sections 6.5.2 and 7.7).
 //!
-//! Software puts descriptors into a ring in memory and moves the tail register. Those that concern a device TLB become
-//! messages to the device; the others concern caches of the IOMMU's own.
+//! Software puts descriptors into a ring in memory and moves the tail register. Those that concern a device TLB, and answers
+//! to page requests, become messages to the device; the others concern caches of the IOMMU's own.
 
 use super::context::ADDRESS;
 use crate::memory::{GuestRam, PAGE_SIZE};
@@ -9,6 +9,10 @@ use crate::memory::{GuestRam, PAGE_SIZE};
 /// Types of descriptors, bits 3:0 of the first word.
 const DEVICE_TLB: u64 = 3;
 const PASID_DEVICE_TLB: u64 = 8;
+const PAGE_GROUP_RESPONSE: u64 = 9;
+
+/// Page group response: it is for a PASID.
+const RESPONSE_PASID: u64 = 1 << 4;
 
 /// Queue address register: the descriptors have 32 bytes instead of 16.
 const WIDE: u64 = 1 << 11;
@@ -70,6 +74,48 @@ impl DeviceInvalidation {
     }
 }
 
+/// An answer to a page request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct PageResponse {
+    /// The device: bus in bits 15:8, device and function in bits 7:0.
+    pub source: u16,
+    /// Whose page was asked for.
+    pub pasid: Option<u32>,
+    /// The page request group, by which the device knows what it has asked for: 9 bits.
+    pub group: u16,
+    /// 0: the page is there now. 1: an invalid request. 15: a failure.
+    pub code: u8,
+}
+
+impl PageResponse {
+    /// The answer that a descriptor holds; `None` if it is none.
+    pub fn decode(low: u64, high: u64) -> Option<Self> {
+        (low & 0xf == PAGE_GROUP_RESPONSE).then_some(Self {
+            source: (low >> 16) as u16,
+            pasid: (low & RESPONSE_PASID != 0).then_some((low >> 32) as u32 & 0xf_ffff),
+            group: (high >> 3) as u16 & 0x1ff,
+            code: (low >> 12) as u8 & 0xf,
+        })
+    }
+}
+
+/// What a descriptor of the queue tells a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueMessage {
+    /// Translations to forget.
+    Invalidation(DeviceInvalidation),
+    /// An answer.
+    Response(PageResponse),
+}
+
+impl QueueMessage {
+    fn decode(low: u64, high: u64) -> Option<Self> {
+        let response = || PageResponse::decode(low, high).map(Self::Response);
+        DeviceInvalidation::decode(low, high).map(Self::Invalidation).or_else(response)
+    }
+}
+
 /// A reader of the queue, which keeps its place.
 #[derive(Debug, Default)]
 pub struct InvalidationQueue {
@@ -81,7 +127,7 @@ pub struct InvalidationQueue {
 impl InvalidationQueue {
     /// Reads what has been added since the last call. `address` and `tail` are the registers for the queue's address (IQA)
     /// and tail (IQT); a new address begins at its first descriptor.
-    pub fn read(&mut self, ram: &dyn GuestRam, address: u64, tail: u64, mut tell: impl FnMut(DeviceInvalidation)) {
+    pub fn read(&mut self, ram: &dyn GuestRam, address: u64, tail: u64, mut tell: impl FnMut(QueueMessage)) {
         let width = if address & WIDE == 0 { 16 } else { 32 };
         let size = PAGE_SIZE << (address & SIZE);
         if address != self.address {
@@ -94,9 +140,9 @@ impl InvalidationQueue {
             }
             let at = (address & ADDRESS) + self.place;
             if let (Some(low), Some(high)) = (ram.load(at), ram.load(at + 8))
-                && let Some(invalidation) = DeviceInvalidation::decode(low, high)
+                && let Some(message) = QueueMessage::decode(low, high)
             {
-                tell(invalidation);
+                tell(message);
             }
             self.place = (self.place + width) % size;
         }
@@ -140,9 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn answers_to_page_requests_name_their_group() {
+        let low = PAGE_GROUP_RESPONSE | RESPONSE_PASID | 1 << 12 | 0x28 << 16 | 7 << 32;
+        let response = PageResponse::decode(low, 0x1ff << 3 | 1 << 2).unwrap();
+        assert_eq!(response, PageResponse { source: 0x28, pasid: Some(7), group: 0x1ff, code: 1 });
+        assert_eq!(PageResponse::decode(low & !RESPONSE_PASID, 0).unwrap().pasid, None);
+        assert_eq!(QueueMessage::decode(low, 8), Some(QueueMessage::Response(PageResponse { group: 1, ..response })));
+    }
+
+    #[test]
     fn other_descriptors_tell_the_device_nothing() {
-        for kind in [0, 1, 2, 4, 5, 6, 7, 9, 10, 15] {
-            assert_eq!(DeviceInvalidation::decode(kind, 0x1000), None);
+        for kind in [0, 1, 2, 4, 5, 6, 7, 10, 15] {
+            assert_eq!(QueueMessage::decode(kind, 0x1000), None);
         }
     }
 
@@ -160,7 +215,10 @@ mod tests {
             let mut queue = InvalidationQueue::default();
             let read = |queue: &mut InvalidationQueue, address, tail| {
                 let mut seen = Vec::new();
-                queue.read(&ram, address, tail, |it| seen.push(it.first));
+                queue.read(&ram, address, tail, |it| match it {
+                    QueueMessage::Invalidation(it) => seen.push(it.first),
+                    QueueMessage::Response(it) => panic!("{it:?}"),
+                });
                 seen
             };
             set(0, 0x1000);

@@ -1,8 +1,9 @@
 //! The conformance suite on a queue of the driver: every operation, every status that a process can provoke.
 //!
-//! Usage: `matrix QUEUE portal|write [model]`. QUEUE is the path of an enabled user queue; `portal` maps it, `write` hands
-//! descriptors to the kernel. `model`: the device is the model, which looks at all reserved bytes and stops exactly where a
-//! page is missing; silicon need not. Prints what ran and what could not; the exit status is 1 if a case failed.
+//! Usage: `matrix QUEUE portal|write [model] [no-page-requests]`. QUEUE is the path of an enabled user queue; `portal` maps it,
+//! `write` hands descriptors to the kernel. `model`: the device is the model, which looks at all reserved bytes and stops
+//! exactly where a page is missing; silicon need not. `no-page-requests`: the device has none, which sysfs does not say.
+//! Prints what ran and what could not; the exit status is 1 if a case failed.
 
 use std::error::Error;
 use std::fs::File;
@@ -24,16 +25,14 @@ const MEMORY: usize = 256 << 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (path, portal, model) = match words.as_slice() {
-        [path, way @ ("portal" | "write")] => (*path, *way == "portal", false),
-        [path, way @ ("portal" | "write"), "model"] => (*path, *way == "portal", true),
-        _ => {
-            eprintln!("usage: matrix QUEUE portal|write [model]");
-            return ExitCode::from(2);
-        }
-    };
-    match run(path, portal, model) {
+    let mut words = arguments.iter().map(String::as_str);
+    let (path, way) = (words.next(), words.next());
+    let options: Vec<&str> = words.collect();
+    let (Some(path), Some(way @ ("portal" | "write"))) = (path, way) else { return usage() };
+    if options.iter().any(|word| !["model", "no-page-requests"].contains(word)) {
+        return usage();
+    }
+    match run(path, way == "portal", &options) {
         Ok(report) => {
             print!("{report}");
             // A suite of which nothing runs says nothing.
@@ -46,8 +45,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(path: &str, portal: bool, model: bool) -> Result<Report, Box<dyn Error>> {
-    let mut bench = Kernel::open(path, portal, model)?;
+fn usage() -> ExitCode {
+    eprintln!("usage: matrix QUEUE portal|write [model] [no-page-requests]");
+    ExitCode::from(2)
+}
+
+fn run(path: &str, portal: bool, options: &[&str]) -> Result<Report, Box<dyn Error>> {
+    let mut bench = Kernel::open(path, portal, options)?;
     Ok(Report::of(&mut bench, &cases()))
 }
 
@@ -69,9 +73,11 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn open(path: &str, portal: bool, model: bool) -> Result<Self, Box<dyn Error>> {
+    fn open(path: &str, portal: bool, options: &[&str]) -> Result<Self, Box<dyn Error>> {
         let name = Path::new(path).file_name().and_then(|name| name.to_str()).ok_or("no name of a queue")?;
         let (shared, mut capabilities) = attributes::read(Path::new("/sys/bus/dsa/devices"), name, portal)?;
+        let model = options.contains(&"model");
+        capabilities.page_requests &= !options.contains(&"no-page-requests");
         capabilities.checks_reserved_bytes = model;
         capabilities.checks_whole_blocks = model;
         capabilities.exact_progress = model;
