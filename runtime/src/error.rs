@@ -9,6 +9,8 @@ use std::fmt;
 use std::io;
 
 use crate::accelerator::Unused;
+use crate::cpu::DeltaError;
+use crate::descriptor::{ComputeType, DataType};
 use crate::stats::Reason;
 
 /// Why an operation was refused.
@@ -51,6 +53,71 @@ pub enum Error {
         /// Bytes that the two have in common.
         overlap: usize,
     },
+    /// A size is no multiple of what the operation works on.
+    #[error("{size} bytes are no multiple of {unit}, and this operation takes no part of a unit of {unit} bytes")]
+    SizeNotMultiple {
+        /// Bytes that were given.
+        size: usize,
+        /// What they must be a multiple of: an element, a block, a word, an entry.
+        unit: usize,
+    },
+    /// A region is larger than a delta record can describe.
+    #[error(
+        "a delta record describes regions of at most {max} bytes, not {size}: cut them, with a record for each part"
+    )]
+    RegionTooLarge {
+        /// Bytes that were given.
+        size: usize,
+        /// The most there can be.
+        max: usize,
+    },
+    /// A delta record that cannot be applied to the target.
+    #[error("{0}; only what create_delta has made for regions of the target's size can be applied")]
+    DeltaRecord(DeltaError),
+    /// A block that a list names does not lie inside the buffer.
+    #[error("entry {entry} of the list names {block} bytes from {start} on, beyond the buffer's {len} bytes")]
+    BlockOutOfBounds {
+        /// Place of the entry in the list.
+        entry: usize,
+        /// Where its block begins, in bytes from the start of the buffer.
+        start: u64,
+        /// Bytes of a block.
+        block: usize,
+        /// Bytes in the buffer.
+        len: usize,
+    },
+    /// Two blocks that are to be written overlap.
+    #[error("the blocks of entries {first} and {second} of the list overlap, so that it is not defined what they hold")]
+    BlocksOverlap {
+        /// Place of one entry in the list.
+        first: usize,
+        /// Place of the other one.
+        second: usize,
+    },
+    /// There is no conversion between integers and floating-point numbers.
+    #[error("{from} elements cannot become {to}: integers become integers, and floating-point numbers such")]
+    NoConversion {
+        /// The type that is read.
+        from: DataType,
+        /// The type that is written.
+        to: DataType,
+    },
+    /// Results that are to take the place of operands have another size.
+    #[error("{to} elements do not fit where {from} elements are: reduce into another buffer")]
+    NotInPlace {
+        /// The type of the operands.
+        from: DataType,
+        /// The type of the results.
+        to: DataType,
+    },
+    /// A bitwise function of floating-point numbers.
+    #[error("{compute} is for integers, not for {data_type}")]
+    NotBitwise {
+        /// The function.
+        compute: ComputeType,
+        /// The type of the elements.
+        data_type: DataType,
+    },
     /// The operation was to be done by a device, and none could do it.
     #[error("the device did not do it ({0}), and the operation was marked device-only; without the mark the CPU would")]
     DeviceOnly(Reason),
@@ -68,7 +135,15 @@ impl From<Error> for io::Error {
             Error::CapacityTooSmall { .. }
             | Error::LengthMismatch { .. }
             | Error::OutOfBounds { .. }
-            | Error::Overlap { .. } => io::ErrorKind::InvalidInput,
+            | Error::Overlap { .. }
+            | Error::SizeNotMultiple { .. }
+            | Error::RegionTooLarge { .. }
+            | Error::BlockOutOfBounds { .. }
+            | Error::BlocksOverlap { .. }
+            | Error::NoConversion { .. }
+            | Error::NotInPlace { .. }
+            | Error::NotBitwise { .. } => io::ErrorKind::InvalidInput,
+            Error::DeltaRecord(_) => io::ErrorKind::InvalidData,
             Error::DeviceOnly(_) => io::ErrorKind::Unsupported,
             Error::Unresponsive => io::ErrorKind::Other,
         };

@@ -20,6 +20,28 @@
 //! # }
 //! ```
 //!
+//! # Operations
+//!
+//! Each is a future that owns its buffers, a call on borrowed memory that waits ([`blocking`]), a start in a
+//! [`scope`](blocking::scope), and, where nothing stands beside it, a member of a [`Batch`]. The answer is the same whoever
+//! does it; what a queue does not offer, the CPU does, and [`stats`] say so.
+//!
+//! | what | calls | offered by |
+//! |---|---|---|
+//! | copies | [`copy`], [`copy_to_vec`], [`copy_within`], [`dualcast`] | every device |
+//! | fills | [`fill`]; [`fill_wide`] | every device; from DSA 2.0 on |
+//! | comparisons | [`compare`], [`compare_pattern`] | every device |
+//! | checksums, alone or with a copy | [`crc32c`], [`copy_crc32c`]; [`crc64`], [`copy_crc64`] | every device; from DSA 2.0 on |
+//! | delta records | [`create_delta`], [`apply_delta`] | some devices |
+//! | data integrity (T10 DIF, DIX) | [`dif_check`], [`dif_insert`], [`dif_strip`], [`dif_update`]; [`dix_generate`] | every device; from DSA 2.0 on |
+//! | caches | [`cache_flush`]; [`translation_fetch`] | every device; some devices |
+//! | blocks that a list names | [`gather_copy`], [`scatter_copy`], [`scatter_fill`] | DSA 3.0 |
+//! | typed elements | [`type_convert`], [`reduce`], [`reduce_in_place`], [`reduce_dualcast`], [`gather_reduce`] | DSA 3.0 |
+//! | waiting for all that is out | [`drain`] (in no batch) | every device |
+//!
+//! A finding is a result, and no error: a difference, a record that does not fit, a data-integrity field that does not
+//! match, a numeric exception. Operations between address spaces have a [descriptor builder](descriptor), and no future.
+//!
 //! # Where to look
 //!
 //! * [`Accelerator`] is the handle that a program opens and passes around; the free functions ([`copy`], [`fill`],
@@ -67,12 +89,20 @@ pub mod stats;
 mod submit;
 
 pub use accelerator::{Accelerator, Builder, QueueInfo, Unused};
-pub use dispatch::{Policy, Waiting};
+pub use descriptor::{
+    ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions, Rounding,
+};
+pub use dispatch::{DeltaResult, DifMismatch, Policy, Waiting};
 pub use error::{BuildError, Error, Failed};
 pub use op::{
-    Batch, BatchBuffers, BatchItem, BatchValue, Batched, Compare, Copy, CopyCrc32c, CopyToVec, CopyWithin, Crc32c,
-    Dualcast, Fill, Pattern, batch, blocking, compare, copy, copy_crc32c, copy_to_vec, copy_within, crc32c, dualcast,
-    fill,
+    ApplyDelta, Batch, BatchBuffers, BatchItem, BatchValue, Batched, BlockList, CacheFlush, Compare, ComparePattern,
+    Conversion, Copy, CopyCrc32c, CopyCrc64, CopyToVec, CopyWithin, Crc32c, Crc64, CreateDelta, DifCheck, DifFormat,
+    DifInsert, DifStrip, DifUpdate, DixGenerate, Drain, Dualcast, Fill, FillWide, GatherCopy, GatherReduce, Pattern,
+    Reduce, ReduceDualcast, ReduceInPlace, Reduction, ScatterCopy, ScatterFill, TranslationFetch, TypeConvert,
+    WidePattern, apply_delta, batch, blocking, cache_flush, compare, compare_pattern, copy, copy_crc32c, copy_crc64,
+    copy_to_vec, copy_within, crc32c, crc64, create_delta, dif_check, dif_insert, dif_strip, dif_update, dix_generate,
+    drain, dualcast, fill, fill_wide, gather_copy, gather_reduce, reduce, reduce_dualcast, reduce_in_place,
+    scatter_copy, scatter_fill, translation_fetch, type_convert,
 };
 
 pub use submit::SubmissionPath;

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::device::Queue;
 use crate::dispatch::Policy;
 use crate::lane::Lane;
+use crate::lane::drains::Drains;
 use crate::lane::wait::Waiter;
 use crate::lane::watch::Bell;
 use crate::process;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) waiter: Waiter,
     pub(crate) bell: Bell,
+    pub(crate) drains: Drains,
     stopping: AtomicBool,
     /// The process (see [`process::generation`]) that opened the queues.
     process: u64,
@@ -37,6 +39,7 @@ impl Shared {
             policy,
             waiter,
             bell: Bell::new(),
+            drains: Drains::new(),
             stopping: AtomicBool::new(false),
             process: process::generation(),
             leaked: AtomicU64::new(0),
@@ -67,6 +70,13 @@ impl Shared {
     pub(crate) fn queues_from(&self, lane: u32) -> impl Iterator<Item = u32> + use<> {
         let count = self.queues.len() as u32;
         (0..count).map(move |step| (lane + step) % count)
+    }
+
+    /// The oldest submission to queue number `queue`, not after `until`, that has not ended: when it was made, and in which
+    /// epoch.
+    pub(crate) fn oldest(&self, queue: u32, until: u64) -> Option<(u64, u32)> {
+        let its = &self.queues[queue as usize];
+        self.lanes.iter().filter_map(|lane| lane.oldest(queue, until, |epoch| its.fate(epoch))).min()
     }
 
     /// The watchdog: something has been out on `queue` since `at` without completing. A dead queue is recovered soon; a

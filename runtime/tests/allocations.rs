@@ -13,9 +13,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use dsa::buf::{Pool, PoolBuf};
+use dsa::buf::{Pool, PoolBuf, StableBuf};
 use dsa::stats::{Event, Path};
-use dsa::{Accelerator, Policy};
+use dsa::{
+    Accelerator, BlockList, ComputeType, Conversion, DataType, DeltaResult, DifBlock, DifDestination, DifSource,
+    Policy, Reduction,
+};
 use dsa_emulator::{Config, Device, WqConfig};
 use support::{Watchdog, poll_once, quiet};
 
@@ -107,8 +110,79 @@ fn round(acc: &Accelerator, waker: &Waker, buffers: &mut Buffers) {
     (buffers.a, buffers.b) = (a, b);
 }
 
+/// What the operations of the later generations need.
+struct LaterBuffers {
+    a: Vec<u8>,
+    b: Vec<u8>,
+    protected: Vec<u8>,
+    record: Vec<u8>,
+    small: Vec<u8>,
+    list: Option<BlockList>,
+}
+
+impl LaterBuffers {
+    fn new() -> Self {
+        Self {
+            a: (0..LATER_LEN).map(|i| (i / 3) as u8).collect(),
+            b: vec![0; LATER_LEN],
+            protected: vec![0; LATER_LEN / 512 * 520],
+            record: Vec::with_capacity(LATER_LEN / 8 * 10),
+            small: vec![0; LATER_LEN / 4],
+            // In ascending order: to check another one takes memory.
+            list: Some(BlockList::indices((0..4).map(|number| number * 4 + number % 2).collect(), LATER_LEN / 16)),
+        }
+    }
+}
+
+const LATER_LEN: usize = 8192;
+const LATER: u64 = 18;
+
+/// As many operations. Not a gather-reduce: the model's engine takes memory for it.
+fn later_round(acc: &Accelerator, waker: &Waker, buffers: &mut LaterBuffers) {
+    let take = std::mem::take;
+    let (a, b) = (take(&mut buffers.a), take(&mut buffers.b));
+    let (protected, record, small) =
+        (take(&mut buffers.protected), take(&mut buffers.record), take(&mut buffers.small));
+    let list = buffers.list.take().unwrap();
+    let (block, made, expected) = (DifBlock::Bytes512, DifDestination::new(1, 2), DifSource::new(1, 2));
+    let b = run(waker, acc.fill_wide(b, LATER_LEN, *b"0123456789abcdef")).unwrap();
+    let (difference, b) = run(waker, acc.compare_pattern(b, *b"01234567")).unwrap();
+    assert_eq!(difference, Some(8));
+    let (result, (a, b, record)) = run(waker, acc.create_delta(a, b, record)).unwrap();
+    let DeltaResult::Record { size } = result else { panic!("{result:?}") };
+    let (_, (a, b)) = run(waker, acc.copy_crc64(a, b)).unwrap();
+    let (record, b) = run(waker, acc.apply_delta(record.slice(..size), b)).unwrap();
+    let mut record = record.into_inner();
+    record.clear();
+    let (crc, b) = run(waker, acc.crc64(b)).unwrap();
+    assert_ne!(crc, 0);
+    let (_, (a, protected)) = run(waker, acc.dif_insert(a, protected, block, made)).unwrap();
+    let (checked, protected) = run(waker, acc.dif_check(protected, block, expected)).unwrap();
+    let (stripped, (protected, b)) = run(waker, acc.dif_strip(protected, b, block, expected)).unwrap();
+    assert!(checked.is_ok() && stripped == checked && a == b);
+    let (_, (a, small)) = run(waker, acc.dix_generate(a, small, block, made)).unwrap();
+    let a = run(waker, acc.cache_flush(a, ..)).unwrap();
+    let a = run(waker, acc.translation_fetch(a)).unwrap();
+    let (a, list, small) = run(waker, acc.gather_copy(a, list, small)).unwrap();
+    let (small, b, list) = run(waker, acc.scatter_copy(small.slice(..LATER_LEN / 4), b, list)).unwrap();
+    let small = small.into_inner();
+    assert_eq!(a, b);
+    let (b, list) = run(waker, acc.scatter_fill(b, list, 3u8)).unwrap();
+    let (_, (a, b)) = run(waker, acc.type_convert(a, b, Conversion::new(DataType::Int8, DataType::Int8))).unwrap();
+    let least = Reduction::new(ComputeType::Min, DataType::Int8);
+    let (_, (b, a)) = run(waker, acc.reduce_in_place(b, a, least)).unwrap();
+    let (_, (a, protected, b)) = run(waker, acc.reduce(a, protected.slice(..LATER_LEN), b, least)).unwrap();
+    let protected = protected.into_inner();
+    (buffers.a, buffers.b, buffers.protected) = (a, b, protected);
+    (buffers.record, buffers.small, buffers.list) = (record, small, Some(list));
+}
+
 fn accelerator(queue: WqConfig, set: impl FnOnce(&mut Policy)) -> Accelerator {
-    let device = Device::new(Config::sapphire_rapids().queue(queue)).unwrap();
+    accelerator_on(Config::sapphire_rapids(), queue, set)
+}
+
+fn accelerator_on(preset: Config, queue: WqConfig, set: impl FnOnce(&mut Policy)) -> Accelerator {
+    let device = Device::new(preset.queue(queue)).unwrap();
     let mut policy = Policy::default();
     policy.min_device_size = 0;
     policy.lanes = 1;
@@ -127,27 +201,32 @@ const FEW: u64 = 15;
 
 /// Runs rounds and counts; gives how often the poller had to wake the future.
 fn steady_state(name: &str, rounds: u64, acc: &Accelerator) -> u64 {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let pool = Pool::builder().buffers(2).size(LEN).build().unwrap();
     let mut buffers = Buffers { a: (0..LEN).map(|i| i as u8).collect(), b: vec![0; LEN], pool };
+    steady(name, rounds, acc, 6, |waker| round(acc, waker, &mut buffers))
+}
+
+/// The same for rounds of anything, of so many operations.
+fn steady(name: &str, rounds: u64, acc: &Accelerator, operations: u64, mut round: impl FnMut(&Waker)) -> u64 {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     for _ in 0..WARM_UP {
-        round(acc, &waker, &mut buffers);
+        round(&waker);
     }
     // A thread of the device or of the accelerator that gets its first turn only now allocates once. What an operation
     // allocates shows in every attempt.
     let attempt = |_| {
         allocations(|| {
             for _ in 0..rounds {
-                round(acc, &waker, &mut buffers);
+                round(&waker);
             }
         })
     };
     let counts: Vec<_> = (0..ATTEMPTS).map(attempt).collect();
     let stats = acc.stats();
     assert_eq!(stats.total_operations(Path::Cpu), 0, "{name}: not by the device\n{stats}");
-    assert_eq!(stats.total_operations(Path::Device), 6 * (WARM_UP + ATTEMPTS * rounds));
-    println!("{name}: {counts:?} allocations in {} operations each", 6 * rounds);
-    assert!(counts.contains(&0), "{name}: {counts:?} allocations in {} operations each", 6 * rounds);
+    assert_eq!(stats.total_operations(Path::Device), operations * (WARM_UP + ATTEMPTS * rounds));
+    println!("{name}: {counts:?} allocations in {} operations each", operations * rounds);
+    assert!(counts.contains(&0), "{name}: {counts:?} allocations in {} operations each", operations * rounds);
     stats.event(Event::PollerWakes)
 }
 
@@ -228,6 +307,11 @@ fn the_steady_state_does_not_allocate() {
     assert!(wakes > MANY / 2, "the poller woke only {wakes} times");
     let pieces = accelerator(WqConfig::shared(16).max_transfer_size(4096), |_| {});
     steady_state("in pieces", MANY, &pieces);
+    for queue in [WqConfig::shared(16), WqConfig::dedicated(16).max_sgl_size(2)] {
+        let later = accelerator_on(Config::diamond_rapids(), queue, |_| {});
+        let mut buffers = LaterBuffers::new();
+        steady("later operations", MANY / 3, &later, LATER, |waker| later_round(&later, waker, &mut buffers));
+    }
     cancellation(&parking);
     pool();
 }

@@ -17,6 +17,7 @@ use dsa::buf::{StableBuf, StableBufMut};
 use dsa::stats::{Event, Path, Reason, Stats};
 use dsa::{Accelerator, BatchBuffers, BatchValue, Policy};
 use dsa_emulator::{Config, Device, Effect, FaultRule, WqConfig};
+use support::later::{self, KINDS};
 use support::tracked::{Ledger, Tracked};
 use support::{Rng, Watchdog, assert_same, eventually, fill_oracle, number, poll_once, quiet, seed, within};
 
@@ -96,7 +97,7 @@ impl Campaign {
 
     async fn task(&self, mut rng: Rng, operations: u64) {
         for _ in 0..operations {
-            match rng.below(9) {
+            match rng.below(12) {
                 0 | 1 => self.copy(&mut rng).await,
                 2 => self.fill(&mut rng).await,
                 3 => self.crc(&mut rng).await,
@@ -104,6 +105,8 @@ impl Campaign {
                 5 => self.compare(&mut rng).await,
                 6 => self.within(&mut rng).await,
                 7 => self.batch(&mut rng).await,
+                8 | 9 => self.later(&mut rng).await,
+                10 if rng.one_in(10) => self.drain(&mut rng).await,
                 _ => self.dualcast(&mut rng).await,
             }
         }
@@ -181,6 +184,19 @@ impl Campaign {
         assert_same(&second, src.bytes(), "second destination");
     }
 
+    /// One of the operations that check themselves.
+    async fn later(&self, rng: &mut Rng) {
+        let len = 4096 * (1 + rng.below(3));
+        let later = later::one(rng.below(KINDS), &self.acc, &self.ledger, rng, len);
+        self.drive(rng, later.future).await;
+    }
+
+    async fn drain(&self, rng: &mut Rng) {
+        if let Some(result) = self.drive(rng, self.acc.drain()).await {
+            result.unwrap();
+        }
+    }
+
     /// A chain of groups of members, counted as one operation.
     async fn batch(&self, rng: &mut Rng) {
         let mut batch = self.acc.batch();
@@ -231,7 +247,7 @@ impl Campaign {
 
 fn run(queues: impl IntoIterator<Item = WqConfig>, operations: u64) -> Stats {
     let start = seed();
-    let base = Config::sapphire_rapids().engines(2).backward_moves(0.3).seed(start);
+    let base = Config::diamond_rapids().engines(2).backward_moves(0.3).seed(start);
     let config = queues.into_iter().fold(base, Config::queue);
     let rules = [
         FaultRule::new(Effect::PageFault { resolvable: false }).probability(0.01),

@@ -7,32 +7,17 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use dsa::buf::{Pool, StableBuf, StableBufMut};
+use dsa::buf::{Pool, StableBufMut};
 use dsa::stats::{Event, Path, Reason};
 use dsa::{Accelerator, BuildError, Error, Policy};
 use dsa_emulator::{Config, Device, OpenError, WqConfig};
 use support::poll_once;
+use support::refusal::{View, refused};
 use support::tracked::{Ledger, Tracked};
 
 fn accelerator() -> Accelerator {
     let device = Device::new(Config::sapphire_rapids().queue(WqConfig::shared(16))).unwrap();
     Accelerator::builder().emulator(&device).min_device_size(0).build().unwrap()
-}
-
-/// Polls an operation that must end at once with an error, without the device having heard of it.
-#[track_caller]
-fn refused<F, T, B>(acc: &Accelerator, mut operation: F) -> (Error, B)
-where
-    F: Future<Output = Result<T, dsa::Failed<B>>> + Unpin,
-{
-    let Poll::Ready(result) = poll_once(&mut operation) else { panic!("a mistake is found at once") };
-    let Err(failed) = result else { panic!("a mistake went unnoticed") };
-    let stats = acc.stats();
-    assert_eq!(stats.event(Event::Submissions), 0, "submitted");
-    assert_eq!(stats.total_operations(Path::Device) + stats.total_operations(Path::Cpu), 0, "counted as done");
-    assert_eq!((acc.in_flight(), stats.event(Event::Cancelled)), (0, 0));
-    let (error, buffers) = failed.into_parts();
-    (error, buffers.expect("the buffers come back"))
 }
 
 #[test]
@@ -90,48 +75,6 @@ fn out_of_bounds() {
     check(0..usize::MAX, 0, out(0, usize::MAX));
     let (error, _) = refused(&acc, acc.copy_within(buf, 0..=usize::MAX, 0));
     assert_eq!(error, out(0, usize::MAX));
-}
-
-/// A view of shared memory, which safe buffers cannot be. The tests below only ever hand it to operations that must
-/// refuse it, or that read.
-struct View {
-    memory: Arc<Box<[u8]>>,
-    start: usize,
-    len: usize,
-}
-
-impl View {
-    fn of(memory: &Arc<Box<[u8]>>, start: usize, len: usize) -> Self {
-        assert!(start + len <= memory.len());
-        Self { memory: Arc::clone(memory), start, len }
-    }
-}
-
-// SAFETY: inside shared heap memory that the view keeps alive; nobody writes to it.
-unsafe impl StableBuf for View {
-    fn as_ptr(&self) -> *const u8 {
-        self.memory[self.start..].as_ptr()
-    }
-
-    fn len(&self) -> usize {
-        self.len
-    }
-}
-
-// SAFETY: this breaks the rule of exclusive ownership on purpose: it is what `Error::Overlap` is for. Nothing is ever
-// written, because every operation that would is refused.
-unsafe impl StableBufMut for View {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.memory[self.start..].as_ptr().cast_mut()
-    }
-
-    fn capacity(&self) -> usize {
-        self.len
-    }
-
-    unsafe fn set_init(&mut self, _: usize) {
-        panic!("an overlapping operation was done");
-    }
 }
 
 #[test]

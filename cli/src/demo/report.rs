@@ -112,11 +112,11 @@ impl Outcome {
 
     /// Operations of each kind.
     fn kinds(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n{:<14}{:>14}{:>14}", "operation", self.device(), "cpu")?;
+        writeln!(f, "\n{:<18}{:>14}{:>14}", "operation", self.device(), "cpu")?;
         for &operation in Operation::ALL {
             let [device, cpu] = [Path::Device, Path::Cpu].map(|path| self.stats.operations(path, operation));
             if device + cpu != 0 {
-                writeln!(f, "{operation:<14}{device:>14}{cpu:>14}")?;
+                writeln!(f, "{operation:<18}{device:>14}{cpu:>14}")?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! A record is a sequence of entries of ten bytes without padding: a 16-bit offset, little endian and in units of 8
 //! bytes, and the 8 bytes that the second region holds there. Entries are in ascending order of their offsets.
 
+use std::ops::Range;
 use std::ptr;
 
 use idxd_sys::limits::{DELTA_ALIGN, DELTA_ENTRY, DELTA_MAX_REGION};
@@ -107,8 +108,34 @@ impl DeltaError {
 pub unsafe fn create_delta(first: *const u8, second: *const u8, len: usize, record: *mut u8, max: usize) -> Delta {
     debug_assert!(len.is_multiple_of(WORD) && len <= DELTA_MAX_REGION as usize, "{len} bytes");
     let len = len.min(DELTA_MAX_REGION as usize) / WORD * WORD;
-    let mut size = 0;
-    let mut at = 0;
+    // SAFETY: the caller's promise; nothing has been written yet.
+    unsafe { create_delta_in(first, second, 0..len, record, DeltaSoFar { size: 0, max }) }
+}
+
+/// What there is of a delta record that is made part by part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeltaSoFar {
+    /// Bytes that have been written.
+    pub(crate) size: usize,
+    /// Bytes that may be.
+    pub(crate) max: usize,
+}
+
+/// As [`create_delta`], for a part of the regions, behind what the record has of the parts before it. What is returned is
+/// about all of them.
+///
+/// # Safety
+///
+/// As for [`create_delta`], of regions that reach to the end of the range, which begins and ends on multiples of 8.
+pub(crate) unsafe fn create_delta_in(
+    first: *const u8,
+    second: *const u8,
+    range: Range<usize>,
+    record: *mut u8,
+    so_far: DeltaSoFar,
+) -> Delta {
+    let (len, DeltaSoFar { mut size, max }) = (range.end, so_far);
+    let mut at = range.start;
     while at < len {
         let step = (len - at).min(BLOCK);
         // SAFETY: `at + step <= len`, for which the caller vouches. The slices end with the comparison, so that none
@@ -176,6 +203,22 @@ pub unsafe fn apply_delta(record: *const u8, size: usize, dst: *mut u8, len: usi
         }
         // SAFETY: the word ends inside the `len` bytes of the destination.
         unsafe { dst.add(offset).cast::<[u8; WORD]>().write(word) };
+        least = offset + WORD;
+    }
+    Ok(())
+}
+
+/// Whether `record` can be applied to a region of `len` bytes: what [`apply_delta`] says, without applying it.
+pub(crate) fn check_delta(record: &[u8], len: usize) -> Result<(), DeltaError> {
+    let mut least = 0;
+    for (index, entry) in record.chunks_exact(ENTRY).enumerate() {
+        let (consumed, offset) = (index * ENTRY, usize::from(u16::from_le_bytes([entry[0], entry[1]])) * WORD);
+        if offset < least {
+            return Err(DeltaError::Order { consumed });
+        }
+        if offset + WORD > len {
+            return Err(DeltaError::Range { consumed });
+        }
         least = offset + WORD;
     }
     Ok(())

@@ -18,6 +18,8 @@ pub struct ScatterList {
     format: u8,
     base: usize,
     block: usize,
+    /// What an entry that is an index counts, in bytes: a block, of which only a part may be meant.
+    unit: usize,
 }
 
 impl ScatterList {
@@ -31,7 +33,7 @@ impl ScatterList {
     /// provenance has been exposed.
     pub const fn new(entries: *const u8, count: usize, format: u8, base: u64, block: usize) -> Option<Self> {
         match sgl_format::entry_size(format) {
-            Some(_) => Some(Self { entries, count, format, base: base as usize, block }),
+            Some(_) => Some(Self { entries, count, format, base: base as usize, block, unit: block }),
             None => None,
         }
     }
@@ -58,6 +60,15 @@ impl ScatterList {
         self
     }
 
+    /// Of each block only `len` bytes, from byte `from` on, which lie inside it.
+    #[must_use]
+    pub(crate) const fn columns(mut self, from: usize, len: usize) -> Self {
+        debug_assert!(from + len <= self.block);
+        self.base = self.base.wrapping_add(from);
+        self.block = len;
+        self
+    }
+
     /// The address of a block.
     ///
     /// # Safety
@@ -70,9 +81,9 @@ impl ScatterList {
             match self.format {
                 sgl_format::OFFSET_64 => self.base.wrapping_add(self.entry::<u64>(index) as usize),
                 sgl_format::INDEX_32 => {
-                    self.base.wrapping_add((self.entry::<u32>(index) as usize).wrapping_mul(self.block))
+                    self.base.wrapping_add((self.entry::<u32>(index) as usize).wrapping_mul(self.unit))
                 }
-                _ => self.base.wrapping_add((self.entry::<u64>(index) as usize).wrapping_mul(self.block)),
+                _ => self.base.wrapping_add((self.entry::<u64>(index) as usize).wrapping_mul(self.unit)),
             }
         }
     }
@@ -323,6 +334,25 @@ mod tests {
                 let expected: Vec<u8> = places.iter().flat_map(|&place| &data[place..place + 5]).copied().collect();
                 assert_eq!(out, expected);
             }
+        }
+    }
+
+    #[test]
+    fn columns_are_parts_of_every_block() {
+        let data = pseudo_random(200);
+        let base = data.as_ptr().expose_provenance() as u64;
+        for &format in sgl_format::ALL {
+            let bytes = entries(format, 20, &[100, 0, 180]);
+            let list = ScatterList::new(bytes.as_ptr(), 3, format, base, 20).unwrap().columns(7, 5);
+            let mut out = [0; 15];
+            // SAFETY: blocks inside `data`, and an array for a part of each.
+            unsafe { gather_copy(&list, out.as_mut_ptr()) };
+            assert_eq!(out[..], [&data[107..112], &data[7..12], &data[187..192]].concat());
+            let whole = ScatterList::new(bytes.as_ptr(), 3, format, base, 20).unwrap().columns(0, 20).skip(2);
+            let mut out = [0; 20];
+            // SAFETY: as above.
+            unsafe { gather_copy(&whole, out.as_mut_ptr()) };
+            assert_eq!(out[..], data[180..]);
         }
     }
 

@@ -28,6 +28,7 @@ pub use compare::{compare, compare_pattern};
 pub use copy::{copy, dualcast};
 pub use crc::{CrcParams, CrcWidth, copy_crc, copy_crc32c, crc, crc_at, crc32c, crc32c_at};
 pub use delta::{Delta, DeltaError, apply_delta, create_delta};
+pub(crate) use delta::{DeltaSoFar, check_delta, create_delta_in};
 pub use dif::{
     DifDestination, DifError, DifSource, DifTags, dif_check, dif_insert, dif_strip, dif_update, dix_generate,
 };

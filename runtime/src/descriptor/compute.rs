@@ -153,6 +153,13 @@ macro_rules! compute_setters {
             self
         }
 
+        /// Sets all compute flags at once, in place of what was set before.
+        #[inline]
+        pub(crate) const fn compute_flags(mut self, flags: u16) -> Self {
+            self.typed.flags = flags;
+            self
+        }
+
         /// Whether numeric exceptions show in the status, 0x02 instead of 0x01 (default: no). The record tells of them
         /// in any case; see [`Completion::exceptions`](crate::descriptor::Completion::exceptions).
         #[inline]

@@ -163,6 +163,57 @@ impl DifDestination {
     }
 }
 
+/// Tags, `blocks` blocks later: those that count do so by one for each block.
+const fn counted(tags: DifTags, blocks: u64, reference: bool, application: bool) -> DifTags {
+    DifTags {
+        reference: if reference { tags.reference.wrapping_add(blocks as u32) } else { tags.reference },
+        application: if application { tags.application.wrapping_add(blocks as u16) } else { tags.application },
+        ..tags
+    }
+}
+
+/// What is expected at some place of the source.
+impl DifSource {
+    /// Source DIF flags.
+    pub(crate) const fn flags(self) -> u8 {
+        self.flags
+    }
+
+    /// The tags of the first block.
+    pub(crate) const fn tags(self) -> DifTags {
+        self.tags
+    }
+
+    /// What is expected after so many blocks.
+    pub(crate) const fn after(mut self, blocks: u64) -> Self {
+        let (reference, application) =
+            (self.flags & dif::SOURCE_REF_FIXED == 0, self.flags & dif::SOURCE_APP_INCREMENTS != 0);
+        self.tags = counted(self.tags, blocks, reference, application);
+        self
+    }
+}
+
+/// What is made at some place of the destination.
+impl DifDestination {
+    /// Destination DIF flags.
+    pub(crate) const fn flags(self) -> u8 {
+        self.flags
+    }
+
+    /// The tags of the first block.
+    pub(crate) const fn tags(self) -> DifTags {
+        self.tags
+    }
+
+    /// What is made after so many blocks.
+    pub(crate) const fn after(mut self, blocks: u64) -> Self {
+        let (reference, application) =
+            (self.flags & dif::DEST_REF_FIXED == 0, self.flags & dif::DEST_APP_INCREMENTS != 0);
+        self.tags = counted(self.tags, blocks, reference, application);
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,8 +17,7 @@ use std::task::{Context, Poll, ready};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
 use super::Route;
-use super::job::{Job, Outcome};
-use super::record::outcome_of;
+use super::job::{Absorbed, Job, Outcome, Piece};
 use super::submission::{Look, Submission};
 use crate::accelerator::Accelerator;
 use crate::clock;
@@ -30,7 +29,7 @@ use crate::lane::{DescriptorCell, contain};
 use crate::stats::{Event, Path, Reason};
 
 /// A device cannot be made to stop: the buffers must never be touched again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Runaway;
 
 /// One member, and how it ended.
@@ -85,8 +84,9 @@ pub(crate) struct BatchFlight {
     units: Vec<Unit>,
     /// Empty between submissions; kept for its memory.
     run: Run,
-    /// Members for the CPU, in order.
-    cpu: VecDeque<(usize, Reason)>,
+    /// Members for the CPU, in order, and why; `None` if the device has done its part, and the CPU looks for the exact
+    /// result.
+    cpu: VecDeque<(usize, Option<Reason>)>,
     pub(crate) route: Route,
     path: Path,
     begun: u64,
@@ -203,7 +203,7 @@ impl BatchFlight {
         self.run.members.reserve(MOST_UNITS.min(count));
         for member in &mut self.members {
             self.total += member.job.total();
-            if member.job.len() == 0 {
+            if member.job.left() == 0 {
                 member.outcome = Some(member.job.outcome());
             }
         }
@@ -249,7 +249,7 @@ impl BatchFlight {
                 // Pressure from ourselves: wait for a unit to come back.
                 Err(Reason::QueueFull | Reason::NoSlot) if !self.units.is_empty() => break,
                 Err(reason) => {
-                    self.cpu.push_back((self.next, reason));
+                    self.cpu.push_back((self.next, Some(reason)));
                     self.next += 1;
                 }
             }
@@ -385,18 +385,20 @@ impl BatchFlight {
                     (_, false) => Ok(unsafe { block.records[index].read() }),
                 };
                 let stats = &submission.lane(shared).stats;
+                let caps = submission.queue(shared).capabilities();
                 // SAFETY: the unit has ended, so nobody else touches the cell, which `form` wrote.
                 let sent = unsafe { block.descriptors[index].get().read() };
-                match settle(&mut self.members[index], &sent, record) {
-                    Ok(()) => {
+                match settle(&mut self.members[index], &sent, record, caps) {
+                    Settled::Done => {
                         let job = &self.members[index].job;
                         stats.operation(Path::Device, job.operation(), job.total());
                     }
-                    Err(reason) => {
+                    Settled::Refine => self.cpu.push_back((index, None)),
+                    Settled::Failed(reason) => {
                         if reason == Reason::PageFault {
                             stats.event(Event::PageFaults);
                         }
-                        self.cpu.push_back((index, reason));
+                        self.cpu.push_back((index, Some(reason)));
                     }
                 }
             }
@@ -416,20 +418,25 @@ impl BatchFlight {
     ///
     /// As for [`BatchFlight::poll`].
     unsafe fn run_slice(&mut self) {
-        self.path = Path::Cpu;
         let shared = self.accelerator.shared();
         let stats = &shared.lanes[shared.lane_index() as usize].stats;
         let mut budget = shared.cpu_slice();
         while let Some(&(index, reason)) = self.cpu.front() {
+            let path = if reason.is_some() { Path::Cpu } else { Path::Device };
+            if path == Path::Cpu {
+                self.path = path;
+            }
             let member = &mut self.members[index];
             // From its beginning, even if the device has done a part: a job's pieces can be done over.
             let piece = member.job.next_slice(budget.max(4096));
             // SAFETY: the caller's promise; the member is with no device.
             let outcome = unsafe { member.job.run(piece) };
-            member.outcome = member.job.absorb(piece, outcome);
-            if member.outcome.is_some() {
-                stats.reason(reason);
-                stats.operation(Path::Cpu, member.job.operation(), member.job.total());
+            if let Absorbed::Done(outcome) = member.job.absorb(piece, outcome) {
+                member.outcome = Some(outcome);
+                if let Some(reason) = reason {
+                    stats.reason(reason);
+                }
+                stats.operation(path, member.job.operation(), member.job.total());
                 self.cpu.pop_front();
             }
             budget = budget.saturating_sub(piece);
@@ -498,22 +505,46 @@ fn form(
 
 /// The member descriptor of a job, if the queue can take the job in one piece.
 fn describe(job: &Job, record: &RecordCell, caps: &Capabilities) -> Option<Descriptor> {
-    if job.next_piece(caps.max_transfer_size()) != job.total() {
+    if job.is_for_cpu() || job.next_piece(caps) != job.left() {
         return None;
     }
-    job.describe(job.total(), record.addr(), false, caps).ok()
+    job.describe(job.left(), record.addr(), false, caps).ok()
 }
 
-/// Gives a member its outcome, or the reason why the CPU has to do it.
-fn settle(member: &mut Member, sent: &Descriptor, record: Result<CompletionRecord, Reason>) -> Result<(), Reason> {
-    let record = record?;
-    if let Some(outcome) = outcome_of(sent, &record, 0) {
-        member.outcome = member.job.absorb(member.job.total(), outcome);
-        debug_assert!(member.outcome.is_some());
-        return Ok(());
+/// What became of a member that was with a device.
+enum Settled {
+    /// It has its outcome.
+    Done,
+    /// The device has done its part.
+    Refine,
+    /// The CPU has to do it.
+    Failed(Reason),
+}
+
+/// Gives a member its outcome, or says what the CPU has to do.
+fn settle(
+    member: &mut Member,
+    sent: &Descriptor,
+    record: Result<CompletionRecord, Reason>,
+    caps: &Capabilities,
+) -> Settled {
+    let record = match record {
+        Ok(record) => record,
+        Err(reason) => return Settled::Failed(reason),
+    };
+    let piece = Piece::new(member.job.left());
+    if let Some(outcome) = member.job.outcome_of(sent, &record, &piece, caps) {
+        return match member.job.absorb(piece.size, outcome) {
+            Absorbed::Done(outcome) => {
+                member.outcome = Some(outcome);
+                Settled::Done
+            }
+            Absorbed::Refine => Settled::Refine,
+            Absorbed::More => unreachable!("a member is one piece"),
+        };
     }
     match record.status & status::CODE_MASK {
-        status::PAGE_FAULT | status::PAGE_RESPONSE => Err(Reason::PageFault),
-        _ => Err(Reason::DeviceError),
+        status::PAGE_FAULT | status::PAGE_RESPONSE => Settled::Failed(Reason::PageFault),
+        _ => Settled::Failed(Reason::DeviceError),
     }
 }

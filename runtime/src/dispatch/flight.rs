@@ -4,6 +4,7 @@
 //!   Fresh --- device takes it ---> Out --- record complete ---> next piece, or Ended
 //!     |                             |----- page fault ---------> resumed where it stopped, still Out
 //!     |                             |----- anything else ------> Cpu
+//!     |                             |----- only about known ---> Refine, on the CPU, which counts as the device's work
 //!     |                             '----- queue quiesced -----> Cpu (the piece is done again from its start)
 //!     '---- no device, too small, full ----> Cpu --- slice after slice ---> Ended
 //! ```
@@ -17,8 +18,8 @@ use std::task::{Context, Poll, ready};
 use idxd_sys::{CompletionRecord, Descriptor};
 
 use super::Route;
-use super::job::{Job, Outcome};
-use super::record::{outcome_of, touch};
+use super::job::{Absorbed, Job, Outcome, Piece};
+use super::record::touch;
 use super::submission::{Look, Submission};
 use crate::accelerator::Accelerator;
 use crate::clock;
@@ -54,10 +55,12 @@ pub(crate) struct Flight {
 enum Stage {
     /// Nothing has happened yet.
     Fresh,
-    /// A descriptor is with a device; the piece's length, whatever part of it this descriptor covers.
-    Out(Submission, u64),
+    /// A descriptor is with a device; the piece, whatever part of it this descriptor covers.
+    Out(Submission, Piece),
     /// The CPU does the rest.
     Cpu(Reason),
+    /// The device has done its part, and the CPU looks for the exact result.
+    Refine,
     /// There is nothing more to do.
     Ended,
 }
@@ -78,6 +81,7 @@ enum Next {
     Submitted,
     Done(Outcome),
     Cpu(Reason),
+    Refine,
     Runaway,
 }
 
@@ -110,9 +114,10 @@ impl Flight {
         self.stage = Stage::Ended;
     }
 
-    pub(crate) fn set_seed(&mut self, seed: u32) {
+    /// Changes what is to be done, before it has begun.
+    pub(crate) fn job_mut(&mut self) -> &mut Job {
         debug_assert!(self.is_fresh());
-        self.job.set_seed(seed);
+        &mut self.job
     }
 
     /// Whether nothing has been done yet, so that accelerator and route may still be changed.
@@ -147,7 +152,7 @@ impl Flight {
                 }
                 Step::Waiting => {
                     let Stage::Out(submission, piece) = &mut self.stage else { continue };
-                    if !submission.wait_a_little(&self.accelerator, *piece, cx) {
+                    if !submission.wait_a_little(&self.accelerator, piece.size, cx) {
                         return Poll::Pending;
                     }
                 }
@@ -183,7 +188,7 @@ impl Flight {
     pub(crate) unsafe fn wait(&mut self) -> Outcome {
         let guard = AbortOnUnwind;
         let mut rounds = 0u32;
-        let mut left = self.job.len();
+        let mut left = self.job.left();
         let outcome = loop {
             // SAFETY: the caller's promise.
             match unsafe { self.advance(true) } {
@@ -191,8 +196,8 @@ impl Flight {
                 Step::Sliced => {}
                 Step::Waiting => {
                     // Every piece is waited for afresh.
-                    rounds = if left == self.job.len() { rounds.saturating_add(1) } else { 1 };
-                    left = self.job.len();
+                    rounds = if left == self.job.left() { rounds.saturating_add(1) } else { 1 };
+                    left = self.job.left();
                     if let Stage::Out(submission, _) = &self.stage {
                         submission.wait_round(self.accelerator.shared(), rounds);
                     }
@@ -223,7 +228,7 @@ impl Flight {
         loop {
             match self.stage {
                 Stage::Fresh => {
-                    if self.job.len() == 0 {
+                    if self.job.left() == 0 {
                         self.stage = Stage::Ended;
                         return Step::Done(Ok(self.job.outcome()));
                     }
@@ -252,21 +257,41 @@ impl Flight {
                                 return Step::Done(Err(trouble));
                             }
                         }
+                        // The first slice of it at once: a device's bound is usually close.
+                        Next::Refine => self.stage = Stage::Refine,
                         Next::Runaway => return Step::Done(Err(Trouble::Runaway)),
                     }
                 }
                 Stage::Cpu(reason) => {
-                    let slice = self.accelerator.shared().cpu_slice();
-                    let piece = self.job.next_slice(slice);
                     // SAFETY: the caller's promise, and no descriptor is out.
-                    let outcome = unsafe { self.job.run(piece) };
-                    match self.job.absorb(piece, outcome) {
-                        None => return Step::Sliced,
-                        Some(outcome) => return self.ended_on_cpu(outcome, reason),
-                    }
+                    let Some(outcome) = (unsafe { self.slice() }) else { return Step::Sliced };
+                    return self.ended_on_cpu(outcome, reason);
+                }
+                Stage::Refine => {
+                    // SAFETY: as above.
+                    let Some(outcome) = (unsafe { self.slice() }) else { return Step::Sliced };
+                    self.stage = Stage::Ended;
+                    self.record(Path::Device, self.accelerator.shared().lane_index());
+                    return Step::Done(Ok(outcome));
                 }
                 Stage::Ended => panic!("an operation was polled after it had completed"),
             }
+        }
+    }
+
+    /// Does a slice on the CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`]; nothing is out.
+    #[inline]
+    unsafe fn slice(&mut self) -> Option<Outcome> {
+        let piece = self.job.next_slice(self.accelerator.shared().cpu_slice());
+        // SAFETY: the caller's promise.
+        let outcome = unsafe { self.job.run(piece) };
+        match self.job.absorb(piece, outcome) {
+            Absorbed::Done(outcome) => Some(outcome),
+            Absorbed::More | Absorbed::Refine => None,
         }
     }
 
@@ -284,10 +309,10 @@ impl Flight {
         if shared.queues.is_empty() {
             return Err(Reason::NoDevice);
         }
-        if self.route == Route::Auto && self.job.len() < shared.policy.min_device_size as u64 {
+        if self.route == Route::Auto && self.job.total() < shared.policy.min_device_size as u64 {
             return Err(Reason::BelowThreshold);
         }
-        if self.job.is_too_entangled() {
+        if self.job.is_for_cpu() {
             return Err(Reason::Unsupported);
         }
         if shared.is_forked() {
@@ -301,7 +326,7 @@ impl Flight {
                 continue;
             }
             let caps = queue.capabilities();
-            let piece = self.job.next_piece(caps.max_transfer_size());
+            let piece = self.job.next_piece(caps);
             let record = submission.record_addr(shared);
             let Ok(descriptor) = self.job.describe(piece, record, self.cache_control, caps) else {
                 reason = Reason::Unsupported;
@@ -310,7 +335,7 @@ impl Flight {
             // SAFETY: the caller's promise; nothing is out on a fresh slot.
             match unsafe { submission.send(shared, index, &descriptor, self.begun) } {
                 Admission::Accepted => {
-                    self.stage = Stage::Out(submission, piece);
+                    self.stage = Stage::Out(submission, Piece::new(piece));
                     return Ok(());
                 }
                 Admission::Full => reason = Reason::QueueFull,
@@ -327,7 +352,7 @@ impl Flight {
     ///
     /// As for [`Flight::poll`].
     #[inline]
-    unsafe fn collect(&mut self, submission: Submission, piece: u64, insist: bool) -> Next {
+    unsafe fn collect(&mut self, submission: Submission, piece: Piece, insist: bool) -> Next {
         let shared = self.accelerator.shared();
         match submission.look(shared, insist) {
             Look::Waiting => return Next::Waiting,
@@ -346,17 +371,20 @@ impl Flight {
         // SAFETY: it is complete.
         let record = unsafe { submission.record(shared) };
         let sent = submission.sent(shared);
-        let Some(outcome) = outcome_of(&sent, &record, piece - u64::from(sent.xfer_size)) else {
+        let caps = submission.queue(shared).capabilities();
+        let Some(outcome) = self.job.outcome_of(&sent, &record, &piece, caps) else {
             // SAFETY: the caller's promise; the descriptor has ended.
             return unsafe { self.mend(submission, piece, &sent, &record) };
         };
-        let Some(outcome) = self.job.absorb(piece, outcome) else {
+        let next = match self.job.absorb(piece.size, outcome) {
             // SAFETY: the caller's promise.
-            return unsafe { self.next_piece(submission) };
+            Absorbed::More => return unsafe { self.next_piece(submission) },
+            Absorbed::Done(outcome) => Next::Done(outcome),
+            Absorbed::Refine => Next::Refine,
         };
         self.stage = Stage::Ended;
         submission.free(shared);
-        Next::Done(outcome)
+        next
     }
 
     /// Submits the next piece of a job that takes several descriptors, from the slot it already has.
@@ -368,7 +396,7 @@ impl Flight {
     unsafe fn next_piece(&mut self, mut submission: Submission) -> Next {
         let shared = self.accelerator.shared();
         let caps = submission.queue(shared).capabilities();
-        let piece = self.job.next_piece(caps.max_transfer_size());
+        let piece = self.job.next_piece(caps);
         self.resumes = 0;
         let described = self.job.describe(piece, submission.record_addr(shared), self.cache_control, caps);
         let admission = match &described {
@@ -377,7 +405,7 @@ impl Flight {
             Err(_) => Admission::Closed,
         };
         if admission == Admission::Accepted {
-            self.stage = Stage::Out(submission, piece);
+            self.stage = Stage::Out(submission, Piece::new(piece));
             return Next::Submitted;
         }
         self.stage = Stage::Ended;
@@ -394,7 +422,7 @@ impl Flight {
     unsafe fn mend(
         &mut self,
         mut submission: Submission,
-        piece: u64,
+        mut piece: Piece,
         sent: &Descriptor,
         record: &CompletionRecord,
     ) -> Next {
@@ -411,10 +439,11 @@ impl Flight {
             if let Resume::Continue(continuation) = Resume::plan(sent, record, submission.queue(shared).capabilities())
             {
                 rest = continuation.descriptor;
+                piece.resume(&completion, &continuation);
             }
             if u32::from(self.resumes) < shared.policy.max_resumes {
                 self.resumes += 1;
-                touch(&rest, &completion);
+                touch(&self.job.operands(), &completion);
                 // SAFETY: the continuation names a part of what the caller has promised; nothing is out.
                 let admission = unsafe { submission.resend(shared, &rest) };
                 if admission == Admission::Accepted {

@@ -1,12 +1,14 @@
 //! Device or CPU: who does an operation, in which pieces, and what happens when the device does not finish it.
 //!
 //! * [`policy`]: every limit that can be configured.
-//! * [`job`]: what is left to do, independent of who does it.
+//! * [`job`]: what is left to do, independent of who does it; a file for each family of operations.
 //! * [`submission`]: one descriptor with a device, and how to wait for it.
 //! * [`batch`]: many jobs together, with fences.
+//! * [`drain`]: the wait for everything that is out.
 //! * [`flight`]: the way of one job through submission, waiting, resumption, and the CPU.
 
 mod batch;
+mod drain;
 mod flight;
 mod job;
 mod policy;
@@ -14,7 +16,9 @@ mod record;
 mod submission;
 
 pub(crate) use batch::{BatchFlight, Member, Runaway};
+pub(crate) use drain::DrainFlight;
 pub(crate) use flight::{Flight, Trouble};
-pub(crate) use job::{Job, Outcome};
+pub(crate) use job::{Arithmetic, Checked, Flushed, Guarded, Job, Outcome, Places};
+pub use job::{DeltaResult, DifMismatch};
 pub(crate) use policy::{Limits, Route};
 pub use policy::{Policy, Waiting};

@@ -8,8 +8,10 @@
 //! * [`records`]: the memory that the device writes.
 //! * [`gate`]: keeping submitters out of a queue that is being recovered.
 //! * [`watch`]: which slots the backstop poller looks after, and how it sleeps.
+//! * [`drains`]: who waits for slots of others to end.
 //! * [`poller`]: the thread that sees to it that no completion goes unnoticed.
 
+pub(crate) mod drains;
 pub(crate) mod gate;
 pub(crate) mod poller;
 pub(crate) mod records;
@@ -157,6 +159,20 @@ impl Lane {
     #[inline]
     pub(crate) fn line(&self, index: u32) -> Line<'_> {
         Line::of(&self.records[index])
+    }
+
+    /// The oldest submission to queue number `queue`, not after `until`, that has not ended: when it was made, and in which
+    /// epoch. `fate` says what has become of the queue since an epoch.
+    ///
+    /// A slot that is being filled at this moment may count although nothing of it is out yet; but not for long.
+    pub(crate) fn oldest(&self, queue: u32, until: u64, fate: impl Fn(u32) -> Fate) -> Option<(u64, u32)> {
+        let out = self.slots.iter().zip(0..).filter_map(|(slot, index)| {
+            let is_taken = matches!(slot.word().state(), State::Held | State::Orphaned);
+            let (its, epoch, at) = slot.stamped();
+            let is_out = is_taken && its == queue && at <= until && self.status(index) == 0;
+            (is_out && fate(epoch) != Fate::Lost).then_some((at, epoch))
+        });
+        out.min()
     }
 
     /// What the device does in a model.

@@ -72,7 +72,11 @@ fn watch(shared: &Arc<Shared>) {
 /// Waits by the CPU's instructions for what the pass has left, and for microseconds at most. That is a part of the pass
 /// as far as others are concerned, see [`super::watch`].
 fn wait(shared: &Shared, pass: &Pass) {
-    let Some((lane, index)) = pass.example else { return };
+    let Some((lane, index)) = pass.example else {
+        // Only drains are waiting, which have no record of their own.
+        std::thread::yield_now();
+        return;
+    };
     let lane = &shared.lanes[lane];
     let is_complete = || lane.status(index) != 0;
     // The kernel takes a thread that waits so for a busy one. With few cores, see above.
@@ -84,7 +88,7 @@ fn wait(shared: &Shared, pass: &Pass) {
     }
 }
 
-/// One pass over every watched slot of every lane.
+/// One pass over every watched slot of every lane, and over those who wait for any of them.
 fn look(shared: &Shared, pass: &mut Pass) {
     pass.waiting = 0;
     pass.example = None;
@@ -105,6 +109,18 @@ fn look(shared: &Shared, pass: &mut Pass) {
             Seen::Gone => {}
         });
     }
+    shared.drains.visit(|queue, since| {
+        let oldest = shared.oldest(queue, since);
+        match oldest {
+            None => pass.progress = true,
+            Some(blocking) => {
+                pass.waiting += 1;
+                let oldest = &mut pass.oldest[queue as usize];
+                *oldest = Some(oldest.map_or(blocking, |other| other.min(blocking)));
+            }
+        }
+        oldest.is_none() || shared.queues[queue as usize].is_runaway()
+    });
 }
 
 fn visit(shared: &Shared, lane: &Lane, index: u32) -> Seen {
@@ -155,6 +171,7 @@ fn rest(shared: &Shared) {
     let closed = shared.queues.iter().any(|queue| !queue.is_open());
     shared.bell.sleep_unless(closed.then_some(PROBE), || {
         shared.is_stopping()
+            || shared.drains.any()
             || shared.lanes.iter().any(|lane| !lane.watched.is_empty())
             || shared.queues.iter().any(|queue| queue.is_suspicious() || queue.needs_attention())
     });

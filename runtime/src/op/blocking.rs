@@ -17,6 +17,7 @@
 
 use std::cmp::Ordering;
 
+pub use super::borrowed::*;
 use super::check;
 use super::fill::Pattern;
 use super::scope::run_scope;
@@ -86,7 +87,7 @@ impl Blocking<'_> {
     pub fn first_difference(self, a: &[u8], b: &[u8]) -> Result<Option<usize>, Error> {
         check::same_length(a.len(), b.len())?;
         // SAFETY: both slices are borrowed until `run` returns, and are only read.
-        Ok(unsafe { self.run(Job::compare(a.as_ptr(), b.as_ptr(), a.len())) }.0.difference)
+        Ok(unsafe { self.run(Job::compare(a.as_ptr(), b.as_ptr(), a.len())) }.0.difference())
     }
 
     /// CRC-32C of `src`, see [`Accelerator::crc32c`].
@@ -97,7 +98,7 @@ impl Blocking<'_> {
     /// CRC-32C of `src` after what gave `seed`.
     pub fn crc32c_from(self, seed: u32, src: &[u8]) -> u32 {
         // SAFETY: `src` is borrowed until `run` returns, and is only read.
-        unsafe { self.run(Job::crc32c(src.as_ptr(), src.len(), seed)) }.0.crc
+        unsafe { self.run(Job::crc32c(src.as_ptr(), src.len(), seed)) }.0.crc32c()
     }
 
     /// Copies `src` to `dst`, which must have the same length, and gives the CRC-32C of the bytes.
@@ -108,7 +109,7 @@ impl Blocking<'_> {
     pub fn copy_crc32c(self, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
         check::same_length(dst.len(), src.len())?;
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
-        Ok(unsafe { self.run(Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), 0)) }.0.crc)
+        Ok(unsafe { self.run(Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), 0)) }.0.crc32c())
     }
 
     /// Runs several operations on borrowed memory at once, and waits for all of them, see [`Scope`].
@@ -116,10 +117,14 @@ impl Blocking<'_> {
         run_scope(self.0, f)
     }
 
+    pub(super) fn accelerator(&self) -> &Accelerator {
+        self.0
+    }
+
     /// # Safety
     ///
     /// The job's memory is valid until this returns, and nobody else touches it (sources may be read).
-    unsafe fn run(self, job: Job) -> (Outcome, Path) {
+    pub(super) unsafe fn run(self, job: Job) -> (Outcome, Path) {
         let mut flight = Flight::new(self.0.clone(), job);
         // SAFETY: the caller's promise; `wait` returns only when no device works on the memory any more.
         let outcome = unsafe { flight.wait() };
@@ -158,6 +163,21 @@ pub fn memcmp(a: &[u8], b: &[u8]) -> Ordering {
 /// [`Blocking::crc32c`] on the process-wide accelerator.
 pub fn crc32c(src: &[u8]) -> u32 {
     Accelerator::global().blocking().crc32c(src)
+}
+
+/// [`Blocking::crc64`] on the process-wide accelerator.
+pub fn crc64(src: &[u8]) -> u64 {
+    Accelerator::global().blocking().crc64(src)
+}
+
+/// [`Blocking::compare_pattern`] on the process-wide accelerator.
+pub fn compare_pattern(src: &[u8], pattern: impl Into<Pattern>) -> Option<usize> {
+    Accelerator::global().blocking().compare_pattern(src, pattern)
+}
+
+/// [`Blocking::drain`] on the process-wide accelerator.
+pub fn drain() {
+    Accelerator::global().blocking().drain();
 }
 
 /// [`Blocking::copy_crc32c`] on the process-wide accelerator.

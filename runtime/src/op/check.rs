@@ -23,6 +23,12 @@ pub(crate) fn range(start: usize, end: usize, len: usize) -> Result<(), Error> {
     if start > end || end > len { Err(Error::OutOfBounds { start, end, len }) } else { Ok(()) }
 }
 
+/// A size must be whole units.
+#[inline]
+pub(crate) fn multiple(size: usize, unit: usize) -> Result<(), Error> {
+    if size.is_multiple_of(unit) { Ok(()) } else { Err(Error::SizeNotMultiple { size, unit }) }
+}
+
 /// Source, destination and length of a copy of all of `src` to the start of `dst`.
 #[inline]
 pub(crate) fn copy<S: StableBuf, D: StableBufMut>(src: &S, dst: &mut D) -> Result<(*const u8, *mut u8, usize), Error> {
@@ -51,4 +57,12 @@ pub(crate) fn dualcast<S: StableBuf, D: StableBufMut, E: StableBufMut>(
 fn disjoint(a: *const u8, b: *const u8, len: usize) -> Result<(), Error> {
     let distance = a.addr().abs_diff(b.addr());
     if distance < len { Err(Error::Overlap { overlap: len - distance }) } else { Ok(()) }
+}
+
+/// Two regions must not share memory; see [`disjoint`].
+#[inline]
+pub(crate) fn apart(a: (*const u8, usize), b: (*const u8, usize)) -> Result<(), Error> {
+    let ((a, a_len), (b, b_len)) = ((a.0.addr(), a.1), (b.0.addr(), b.1));
+    let (start, end) = (a.max(b), a.saturating_add(a_len).min(b.saturating_add(b_len)));
+    if start < end { Err(Error::Overlap { overlap: end - start }) } else { Ok(()) }
 }

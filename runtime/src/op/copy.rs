@@ -1,9 +1,10 @@
 //! Copies: to another buffer, to fresh memory, within a buffer, to two buffers.
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 use super::check;
 use super::future::{Operation, operation_future};
+use super::operand::bounds;
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
 use crate::dispatch::Job;
@@ -12,7 +13,7 @@ operation_future! {
     /// A copy, made by [`Accelerator::copy`] or [`dsa::copy`](crate::copy). Gives both buffers back.
     Copy<S: StableBuf, D: StableBufMut>((S, D)) -> (S, D),
     |done, (src, mut dst)| {
-        let len = done.len;
+        let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of the destination.
         unsafe { dst.set_init(len) };
         (src, dst)
@@ -23,7 +24,7 @@ operation_future! {
     /// A copy into fresh memory, made by [`Accelerator::copy_to_vec`]. Gives the source and the copy.
     CopyToVec<S: StableBuf>((S, Vec<u8>)) -> (S, Vec<u8>),
     |done, (src, mut dst)| {
-        let len = done.len;
+        let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of the vector's capacity.
         unsafe { dst.set_len(len) };
         (src, dst)
@@ -40,7 +41,7 @@ operation_future! {
     /// A copy to two destinations, made by [`Accelerator::dualcast`]. Gives all three buffers back.
     Dualcast<S: StableBuf, D: StableBufMut, E: StableBufMut>((S, D, E)) -> (S, D, E),
     |done, (src, mut first, mut second)| {
-        let len = done.len;
+        let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of both destinations.
         unsafe {
             first.set_init(len);
@@ -84,16 +85,7 @@ impl Accelerator {
     pub fn copy_within<B: StableBufMut>(&self, buf: B, range: impl RangeBounds<usize>, dst: usize) -> CopyWithin<B> {
         CopyWithin(Operation::new(self, buf, |buf| {
             let len = StableBuf::len(buf);
-            let start = match range.start_bound() {
-                Bound::Included(&start) => start,
-                Bound::Excluded(&start) => start.saturating_add(1),
-                Bound::Unbounded => 0,
-            };
-            let end = match range.end_bound() {
-                Bound::Included(&end) => end.saturating_add(1),
-                Bound::Excluded(&end) => end,
-                Bound::Unbounded => len,
-            };
+            let (start, end) = bounds(&range, len);
             check::range(start, end, len)?;
             check::range(dst, dst.saturating_add(end - start), len)?;
             let base = buf.as_mut_ptr();

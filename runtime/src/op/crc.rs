@@ -9,17 +9,17 @@ use crate::dispatch::Job;
 operation_future! {
     /// A checksum, made by [`Accelerator::crc32c`] or [`dsa::crc32c`](crate::crc32c). Gives the CRC and the buffer.
     Crc32c<S: StableBuf>(S) -> (u32, S),
-    |done, src| (done.outcome.crc, src)
+    |done, src| (done.outcome.crc32c(), src)
 }
 
 operation_future! {
     /// A copy with checksum, made by [`Accelerator::copy_crc32c`]. Gives the CRC and both buffers.
     CopyCrc32c<S: StableBuf, D: StableBufMut>((S, D)) -> (u32, (S, D)),
     |done, (src, mut dst)| {
-        let len = done.len;
+        let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of the destination.
         unsafe { dst.set_init(len) };
-        (done.outcome.crc, (src, dst))
+        (done.outcome.crc32c(), (src, dst))
     }
 }
 
@@ -30,7 +30,7 @@ impl<S: StableBuf> Crc32c<S> {
     ///
     /// If the future has been polled.
     pub fn seed(mut self, crc: u32) -> Self {
-        self.0.set_seed(crc);
+        self.0.job_mut().set_seed(crc.into());
         self
     }
 }
@@ -42,7 +42,7 @@ impl<S: StableBuf, D: StableBufMut> CopyCrc32c<S, D> {
     ///
     /// If the future has been polled.
     pub fn seed(mut self, crc: u32) -> Self {
-        self.0.set_seed(crc);
+        self.0.job_mut().set_seed(crc.into());
         self
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Operation<B: Send + 'static> {
 #[derive(Clone, Copy)]
 pub(crate) struct Done {
     pub(crate) outcome: Outcome,
-    /// Bytes it was about.
-    pub(crate) len: usize,
+    /// Bytes from the start of each destination that it has written.
+    pub(crate) written: usize,
 }
 
 // All fields are `Unpin` whatever `B` is: the address of the future itself is given to nobody.
@@ -52,8 +52,9 @@ impl<B: Send + 'static> Operation<B> {
     #[inline]
     fn finish(&mut self, result: Result<Outcome, Trouble>) -> Result<(Done, B), Failed<B>> {
         match result {
+            Ok(Outcome::BadDelta(error)) => Err(Failed::new(Error::DeltaRecord(error), self.buffers.take())),
             Ok(outcome) => Ok((
-                Done { outcome, len: self.flight.job().total() as usize },
+                Done { outcome, written: self.flight.job().written(&outcome) },
                 self.buffers.take().expect("a flight ends once"),
             )),
             Err(Trouble::DeviceOnly(reason)) => Err(Failed::new(Error::DeviceOnly(reason), self.buffers.take())),
@@ -79,9 +80,10 @@ impl<B: Send + 'static> Operation<B> {
         self.flight.cache_control = on;
     }
 
-    pub(crate) fn set_seed(&mut self, seed: u32) {
+    /// What is to be done, to be changed before anything has been.
+    pub(crate) fn job_mut(&mut self) -> &mut Job {
         assert!(self.flight.is_fresh(), "options must be set before the first poll");
-        self.flight.set_seed(seed);
+        self.flight.job_mut()
     }
 }
 

@@ -200,3 +200,25 @@ fn what_was_given_up_comes_back_but_for_its_buffers() {
     }
     assert_eq!((accelerator.recoveries(), accelerator.leaked()), (1, 1));
 }
+
+/// A queue that may do anything at any time is never at rest.
+#[test]
+fn a_drain_is_told_too() {
+    let (accelerator, queue) = accelerator();
+    let (src, dropped) = watched();
+    let mut operation = accelerator.crc32c(src);
+    assert!(poll_once(&mut operation).is_pending());
+    // Its DRAIN is taken, and nothing more is heard of it.
+    assert_eq!(finish(accelerator.drain()), Err(Error::Unresponsive));
+    assert_eq!(queue.taken.load(Ordering::SeqCst), 2);
+    // Now the queue is closed, and not even a DRAIN gets there.
+    assert_eq!(finish(accelerator.drain()), Err(Error::Unresponsive));
+    assert_eq!((queue.taken.load(Ordering::SeqCst), dropped.load(Ordering::SeqCst)), (2, false));
+    queue.gives_in.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    while accelerator.recoveries() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the queue is not quiesced");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(finish(accelerator.drain()), Ok(()));
+}

@@ -99,7 +99,7 @@ impl<'scope> Scope<'scope, '_> {
         check::same_length(dst.len(), src.len())?;
         let job = Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), 0);
         // SAFETY: both slices stay borrowed for 'scope, which ends after `finish`.
-        Ok(unsafe { self.start(job, |outcome| outcome.crc) })
+        Ok(unsafe { self.start(job, Outcome::crc32c) })
     }
 
     /// Starts filling `dst` with `pattern`.
@@ -113,7 +113,7 @@ impl<'scope> Scope<'scope, '_> {
     pub fn crc32c(&'scope self, src: &'scope [u8]) -> Ticket<'scope, u32> {
         let job = Job::crc32c(src.as_ptr(), src.len(), 0);
         // SAFETY: the slice stays borrowed for 'scope, which ends after `finish`.
-        unsafe { self.start(job, |outcome| outcome.crc) }
+        unsafe { self.start(job, Outcome::crc32c) }
     }
 
     /// Starts looking for the first byte in which `a` and `b` differ.
@@ -125,13 +125,13 @@ impl<'scope> Scope<'scope, '_> {
         check::same_length(a.len(), b.len())?;
         let job = Job::compare(a.as_ptr(), b.as_ptr(), a.len());
         // SAFETY: both slices stay borrowed for 'scope, which ends after `finish`.
-        Ok(unsafe { self.start(job, |outcome| outcome.difference) })
+        Ok(unsafe { self.start(job, Outcome::difference) })
     }
 
     /// # Safety
     ///
     /// The job's memory is valid, and touched by nobody else, until [`Scope::finish`] has returned.
-    unsafe fn start<T>(&'scope self, job: Job, result: fn(Outcome) -> T) -> Ticket<'scope, T> {
+    pub(super) unsafe fn start<T>(&'scope self, job: Job, result: fn(Outcome) -> T) -> Ticket<'scope, T> {
         let mut entries = self.entries.borrow_mut();
         let index = entries.len();
         // Reserved first: growing must not be able to fail between submission and being on the list.

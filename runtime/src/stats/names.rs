@@ -63,10 +63,50 @@ names! {
         Compare = "compare",
         /// Copy to two destinations.
         Dualcast = "dualcast",
-        /// CRC generation, whatever the variant.
+        /// CRC-32C.
         Crc32c = "crc32c",
-        /// Copy with CRC generation, whatever the variant.
+        /// Copy with CRC-32C.
         CopyCrc32c = "copy-crc32c",
+        /// Comparison of a region with a pattern.
+        ComparePattern = "compare-pattern",
+        /// CRC-64.
+        Crc64 = "crc64",
+        /// Copy with CRC-64.
+        CopyCrc64 = "copy-crc64",
+        /// Record of how two regions differ.
+        CreateDelta = "create-delta",
+        /// Change of a region by such a record.
+        ApplyDelta = "apply-delta",
+        /// Check of data-integrity fields.
+        DifCheck = "dif-check",
+        /// Copy that puts data-integrity fields behind blocks.
+        DifInsert = "dif-insert",
+        /// Copy that checks data-integrity fields and leaves them out.
+        DifStrip = "dif-strip",
+        /// Copy that checks data-integrity fields and replaces them.
+        DifUpdate = "dif-update",
+        /// Data-integrity fields by themselves.
+        DixGenerate = "dix-generate",
+        /// Write-back of cache lines.
+        CacheFlush = "cache-flush",
+        /// Translations, and pages, made present.
+        TranslationFetch = "translation-fetch",
+        /// Wait for everything earlier.
+        Drain = "drain",
+        /// Copy of blocks that a list names.
+        GatherCopy = "gather-copy",
+        /// Copy to blocks that a list names.
+        ScatterCopy = "scatter-copy",
+        /// Fill of blocks that a list names.
+        ScatterFill = "scatter-fill",
+        /// Conversion of typed elements.
+        TypeConvert = "type-convert",
+        /// Two regions of elements to one.
+        Reduce = "reduce",
+        /// The same to two destinations.
+        ReduceDualcast = "reduce-dualcast",
+        /// Blocks of elements that a list names to one.
+        GatherReduce = "gather-reduce",
     }
 }
 

@@ -21,6 +21,8 @@ impl Emulated {
         let capabilities = Capabilities::new(info.version as u16, info.gen_cap, info.op_config)
             .with_max_transfer_size(info.max_transfer_size)
             .with_max_batch_size(info.max_batch_size)
+            .with_dsa_caps(info.dsacap)
+            .with_max_sgl_size(info.max_sgl_size)
             .with_block_on_fault(info.block_on_fault);
         let dedicated = info.mode == dsa_emulator::Mode::Dedicated;
         Self { client, capabilities, dedicated }

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use dsa::descriptor::Capabilities;
 use dsa::device::{Criteria, QueueMode, Topology};
 use dsa::stats::{Event, Path, Stats};
 use dsa::{Accelerator, Builder, Policy, SubmissionPath, SubmitBy};
@@ -13,6 +14,8 @@ use crate::support;
 /// One back end under test.
 pub(crate) struct Backend {
     pub(crate) accelerator: Accelerator,
+    /// The software device, if it is one in this process.
+    model: Option<Device>,
     has_device: bool,
     faults: bool,
     _turn: Option<MutexGuard<'static, ()>>,
@@ -89,6 +92,37 @@ impl Backend {
         Self::emulated(config.engines(2))
     }
 
+    pub(crate) fn emulator_third_generation() -> Self {
+        Self::emulated(Config::diamond_rapids().queue(WqConfig::shared(16)).engines(2))
+    }
+
+    /// Short lists, small pieces, members in any order.
+    pub(crate) fn emulator_third_generation_small() -> Self {
+        let queue = WqConfig::dedicated(16).max_transfer_size(8192).max_sgl_size(8).max_batch_size(4);
+        Self::emulated(Config::diamond_rapids().queue(queue).member_order(MemberOrder::Shuffled).engines(2))
+    }
+
+    /// Every fifth descriptor hits a page that is not there.
+    pub(crate) fn emulator_third_generation_faulting() -> Self {
+        let queue = WqConfig::shared(16).max_transfer_size(64 << 10);
+        Self::emulated(Config::diamond_rapids().queue(queue).backward_moves(0.5).fault(page_faults()))
+    }
+
+    /// As above on a device that hides the low bits of fault addresses, and counts whole blocks of lists only.
+    pub(crate) fn emulator_third_generation_masked_faults() -> Self {
+        let mut config = Config::diamond_rapids().queue(WqConfig::shared(16)).fault(page_faults());
+        config.mask_fault_address = true;
+        config.choices.partial_list_entries = false;
+        Self::emulated(config)
+    }
+
+    /// Queues of one device that do not offer the same.
+    pub(crate) fn emulator_uneven_queues() -> Self {
+        let poor = [opcode::CR_DELTA, opcode::DIF_CHECK, opcode::GATHER_COPY, opcode::REDUCE, opcode::DRAIN];
+        let poor = poor.into_iter().fold(WqConfig::shared(8), WqConfig::without);
+        Self::emulated(Config::diamond_rapids().queue(poor).queue(WqConfig::dedicated(8).max_sgl_size(4)).engines(2))
+    }
+
     /// The ENQCMD instruction, by trap.
     pub(crate) fn trapped_shared() -> Self {
         Self::trapped(Config::sapphire_rapids().queue(WqConfig::shared(16)))
@@ -97,6 +131,11 @@ impl Backend {
     /// The MOVDIR64B instruction, by trap.
     pub(crate) fn trapped_dedicated() -> Self {
         Self::trapped(Config::sapphire_rapids().queue(WqConfig::dedicated(16)))
+    }
+
+    /// Typed and list operations by the ENQCMD instruction.
+    pub(crate) fn trapped_third_generation() -> Self {
+        Self::trapped(Config::diamond_rapids().queue(WqConfig::shared(16)))
     }
 
     /// A shared queue of this machine, by ENQCMD on its portal.
@@ -120,18 +159,20 @@ impl Backend {
     }
 
     pub(crate) fn cpu() -> Self {
-        Self { accelerator: Accelerator::cpu(), has_device: false, faults: false, _turn: None }
+        Self { accelerator: Accelerator::cpu(), model: None, has_device: false, faults: false, _turn: None }
     }
 
     fn emulated(config: Config) -> Self {
         let faults = !config.faults.is_empty();
         let device = Device::new(config.seed(support::seed())).expect("a valid configuration");
-        Self::over(Accelerator::builder().emulator(&device), faults)
+        let backend = Self::over(Accelerator::builder().emulator(&device), faults);
+        Self { model: Some(device), ..backend }
     }
 
     fn trapped(config: Config) -> Self {
         let device = Device::new(config.seed(support::seed())).expect("a valid configuration");
-        Self::over(Accelerator::builder().emulator_portals(&device), false)
+        let backend = Self::over(Accelerator::builder().emulator_portals(&device), false);
+        Self { model: Some(device), ..backend }
     }
 
     /// The best queue of a mode that this machine has. It is opened once; its checks run one after the other. Pages that
@@ -151,7 +192,7 @@ impl Backend {
         let accelerator = OPEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(open).clone();
         let queues: Vec<_> = accelerator.work_queues().map(|queue| (queue.is_dedicated, queue.path)).collect();
         assert_eq!(queues, [(mode == QueueMode::Dedicated, path)], "run the checks of one back end at a time");
-        Self { accelerator, has_device: true, faults: true, _turn: Some(turn) }
+        Self { accelerator, model: None, has_device: true, faults: true, _turn: Some(turn) }
     }
 
     fn over(builder: Builder, faults: bool) -> Self {
@@ -164,7 +205,7 @@ impl Backend {
         // Debug builds on a busy machine are slow; nothing is ever lost here.
         policy.lost_after = support::PATIENCE;
         let accelerator = builder.policy(policy).build().unwrap_or_else(|error| panic!("{error}"));
-        Self { accelerator, has_device: true, faults, _turn: None }
+        Self { accelerator, model: None, has_device: true, faults, _turn: None }
     }
 
     /// Whether there is a device that does what it can do.
@@ -175,6 +216,48 @@ impl Backend {
     /// Whether the device ends descriptors early now and then. Single operations are resumed, members of batches not.
     pub(crate) fn faults(&self) -> bool {
         self.faults
+    }
+
+    /// Whether a queue offers something.
+    pub(crate) fn offers(&self, what: impl Fn(&Capabilities) -> bool) -> bool {
+        self.accelerator.capabilities().any(what)
+    }
+
+    /// Who is to do an operation of `len` bytes: the device if a queue offers it.
+    pub(crate) fn by(&self, len: usize, what: impl Fn(&Capabilities) -> bool) -> By {
+        match len {
+            0 => By::Nobody,
+            _ if !self.has_device || self.offers(what) => By::Device,
+            _ => By::Cpu,
+        }
+    }
+
+    /// Descriptors with this opcode that the device has executed, by its own account; 0 where it keeps none for us.
+    pub(crate) fn executed(&self, opcode: u8) -> u64 {
+        self.model.as_ref().map_or(0, |device| device.counters().executed(opcode))
+    }
+
+    /// As [`run`](Self::run), and asks the device itself.
+    pub(crate) async fn run_as<F: Future>(&self, opcode: u8, by: By, what: &str, operation: F) -> F::Output {
+        let before = self.executed(opcode);
+        let output = self.run(by, what, operation).await;
+        self.judge_device(opcode, by, what, before);
+        output
+    }
+
+    /// As [`call`](Self::call) of one call, and asks the device itself.
+    pub(crate) fn call_as<R>(&self, opcode: u8, by: By, what: &str, call: impl FnOnce() -> R) -> R {
+        let before = self.executed(opcode);
+        let output = self.call(by, u64::from(by != By::Nobody), what, call);
+        self.judge_device(opcode, by, what, before);
+        output
+    }
+
+    #[track_caller]
+    fn judge_device(&self, opcode: u8, by: By, what: &str, before: u64) {
+        let executed = self.executed(opcode) - before;
+        let by_device = by == By::Device && self.model.is_some();
+        assert_eq!(executed != 0, by_device, "{what}: {executed} descriptors of opcode {opcode:#04x}");
     }
 
     /// Awaits one operation, and sees to it that it was done by whom it should have been.

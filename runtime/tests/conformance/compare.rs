@@ -17,7 +17,7 @@ pub(crate) async fn equal_buffers(backend: &Backend) {
 }
 
 /// Where a difference may be overlooked: at the ends, and on both sides of every boundary.
-fn positions(len: usize) -> Vec<usize> {
+pub(crate) fn positions(len: usize) -> Vec<usize> {
     let boundaries = [8, 16, 32, 64, 4096, 8192, 64 << 10, 128 << 10, 256 << 10, 512 << 10, len / 2, len];
     let mut all: Vec<_> = boundaries.iter().flat_map(|&at: &usize| [at.saturating_sub(1), at, at + 1]).collect();
     all.push(0);

@@ -10,12 +10,19 @@ mod blocking;
 mod buffers;
 mod compare;
 mod crc;
+mod delta;
 mod fill;
+mod integrity;
+mod later_batches;
+mod later_blocking;
+mod lists;
 mod moves;
 mod options;
 mod sequences;
 #[path = "../support/mod.rs"]
 mod support;
+mod typed;
+mod wide;
 
 use backend::Backend;
 
@@ -57,6 +64,16 @@ macro_rules! conformance {
                 batches: every_kind_of_member, both_destinations_of_a_dualcast, many_members, large_members,
                     mistakes_among_members, nothing_to_do, routes_of_batches, fences_keep_order, fences_between_groups;
                 sequences: random_sequences;
+                wide: wide_fills_of_every_size, wide_fills_start_with_the_pattern, regions_of_a_pattern,
+                    every_difference_from_a_pattern, crc64_check_vectors, crc64_of_every_size, flushes_and_fetches,
+                    drains;
+                delta: records_of_every_size, records_that_are_full, records_at_every_alignment;
+                integrity: every_block_size_and_option, fields_that_do_not_match, tags_go_on, all_ones;
+                lists: every_format_and_block, lists_of_every_length, blocks_at_every_alignment;
+                typed: conversions_of_integers, conversions_of_floats, reductions_of_integers, reductions_of_floats,
+                    results_in_place, two_destinations, chains, elements_at_odd_addresses;
+                later_batches: every_later_kind_of_member, mismatches_before_a_fence, mistakes_of_later_members;
+                later_blocking: memory_calls, integrity_calls, element_calls, later_scopes;
             }
         }
     )+)+ };
@@ -75,8 +92,14 @@ conformance! {
     emulator_backward_and_faulting
     emulator_masked_faults
     emulator_several_queues
+    emulator_third_generation
+    emulator_third_generation_small
+    emulator_third_generation_faulting
+    emulator_third_generation_masked_faults
+    emulator_uneven_queues
     trapped_shared
     trapped_dedicated
+    trapped_third_generation
     cpu;
 
     [ignore = "needs work queues of the idxd driver: vm/run has some"]

@@ -251,7 +251,7 @@ fn typed_operations_and_lists_follow_the_dsacaps() {
     let (device, queue) = topology.work_queues().next().unwrap();
     let capabilities = queue.capabilities(device, Via::Write).unwrap();
     assert_eq!(capabilities, expected.with_block_on_fault(true));
-    assert_eq!((capabilities.max_sgl_size(), capabilities.max_gather_reduce_block()), (512, 4096));
+    assert_eq!((capabilities.max_sgl_size(), capabilities.max_gather_reduce_block()), (1024, 16384));
     assert!(capabilities.may_name_handles(opcode::REDUCE));
     // What no kernel shows.
     assert_eq!(capabilities.inter_domain_capabilities(), InterDomainCapabilities::default());

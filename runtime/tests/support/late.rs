@@ -19,7 +19,16 @@ pub(crate) const LATE: Duration = Duration::from_millis(30);
 
 /// A device that starts every descriptor late, and an accelerator whose futures wait for the poller at once.
 pub(crate) fn late(delay: Duration) -> (Device, Accelerator) {
-    let config = Config::sapphire_rapids().queue(WqConfig::shared(64)).engines(4);
+    late_on(Config::sapphire_rapids(), delay)
+}
+
+/// The same on a device with every operation.
+pub(crate) fn late_with_all(delay: Duration) -> (Device, Accelerator) {
+    late_on(Config::diamond_rapids(), delay)
+}
+
+fn late_on(preset: Config, delay: Duration) -> (Device, Accelerator) {
+    let config = preset.queue(WqConfig::shared(64)).engines(4);
     let device = Device::new(config.fault(FaultRule::new(Effect::Delay(delay)))).unwrap();
     let mut policy = Policy::default();
     policy.min_device_size = 0;

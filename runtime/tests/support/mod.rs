@@ -6,6 +6,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod late;
+pub(crate) mod later;
+pub(crate) mod numbers;
+pub(crate) mod oracle;
+pub(crate) mod refusal;
 pub(crate) mod region;
 pub(crate) mod syscalls;
 pub(crate) mod tracked;

@@ -1,12 +1,16 @@
 //! Many operations as one.
 
+mod member;
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::check;
+pub(super) use member::Task;
+use member::finish;
+pub use member::{BatchBuffers, BatchValue};
+
 use super::custody::Custody;
-use super::fill::Pattern;
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
 use crate::dispatch::{BatchFlight, Job, Member, Route, Runaway};
@@ -44,38 +48,7 @@ pub struct Batch<S, D> {
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     fence: bool,
-    len: usize,
-    pattern: Pattern,
-}
-
-/// The buffers of a batch member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BatchBuffers<S, D> {
-    /// Of a copy: source and destination.
-    Copy(S, D),
-    /// Of a fill.
-    Fill(D),
-    /// Of a CRC.
-    Crc(S),
-    /// Of a copy with CRC: source and destination.
-    CopyCrc(S, D),
-    /// Of a comparison.
-    Compare(S, S),
-    /// Of a copy to two destinations: source, first and second destination.
-    Dualcast(S, D, D),
-}
-
-/// What a batch member yields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BatchValue {
-    /// Nothing but its bytes: copy, fill, dualcast.
-    Done,
-    /// A CRC-32C.
-    Crc(u32),
-    /// Offset of the first difference, `None` if the buffers are equal.
-    Difference(Option<usize>),
+    task: Task,
 }
 
 /// How one member of a batch ended.
@@ -98,32 +71,22 @@ impl Accelerator {
 impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
     /// Adds a copy, as [`Accelerator::copy`].
     pub fn copy(&mut self, src: S, dst: D) -> &mut Self {
-        self.push(BatchBuffers::Copy(src, dst), 0, Pattern::ZERO)
-    }
-
-    /// Adds a fill of the first `len` bytes of `dst`, as [`Accelerator::fill`].
-    pub fn fill(&mut self, dst: D, len: usize, pattern: impl Into<Pattern>) -> &mut Self {
-        self.push(BatchBuffers::Fill(dst), len, pattern.into())
+        self.push(BatchBuffers::Copy(src, dst), Task::Copy)
     }
 
     /// Adds a CRC-32C, as [`Accelerator::crc32c`].
     pub fn crc32c(&mut self, src: S) -> &mut Self {
-        self.push(BatchBuffers::Crc(src), 0, Pattern::ZERO)
+        self.push(BatchBuffers::Crc(src), Task::Crc32c)
     }
 
     /// Adds a copy with CRC-32C, as [`Accelerator::copy_crc32c`].
     pub fn copy_crc32c(&mut self, src: S, dst: D) -> &mut Self {
-        self.push(BatchBuffers::CopyCrc(src, dst), 0, Pattern::ZERO)
-    }
-
-    /// Adds a comparison, as [`Accelerator::compare`].
-    pub fn compare(&mut self, a: S, b: S) -> &mut Self {
-        self.push(BatchBuffers::Compare(a, b), 0, Pattern::ZERO)
+        self.push(BatchBuffers::CopyCrc(src, dst), Task::CopyCrc32c)
     }
 
     /// Adds a copy to two destinations, as [`Accelerator::dualcast`].
     pub fn dualcast(&mut self, src: S, first: D, second: D) -> &mut Self {
-        self.push(BatchBuffers::Dualcast(src, first, second), 0, Pattern::ZERO)
+        self.push(BatchBuffers::Dualcast(src, first, second), Task::Dualcast)
     }
 
     /// Makes everything added from now on start after everything added before has ended.
@@ -160,7 +123,7 @@ impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
             .iter_mut()
             .zip(&self.plans)
             .map(|(buffers, plan)| {
-                let (job, error) = match plan_member(buffers, plan) {
+                let (job, error) = match plan.task.plan(buffers) {
                     Ok(job) => (job, None),
                     Err(error) => (Job::nothing(), Some(error)),
                 };
@@ -174,32 +137,10 @@ impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
         Batched { flight, buffers, refused }
     }
 
-    fn push(&mut self, buffers: BatchBuffers<S, D>, len: usize, pattern: Pattern) -> &mut Self {
+    pub(super) fn push(&mut self, buffers: BatchBuffers<S, D>, task: Task) -> &mut Self {
         self.buffers.push(buffers);
-        self.plans.push(Plan { fence: std::mem::take(&mut self.fence), len, pattern });
+        self.plans.push(Plan { fence: std::mem::take(&mut self.fence), task });
         self
-    }
-}
-
-/// Checks one member and says what is to be done.
-fn plan_member<S: StableBuf, D: StableBufMut>(buffers: &mut BatchBuffers<S, D>, plan: &Plan) -> Result<Job, Error> {
-    match buffers {
-        BatchBuffers::Copy(src, dst) => check::copy(src, dst).map(|(from, to, len)| Job::copy(from, to, len)),
-        BatchBuffers::CopyCrc(src, dst) => {
-            check::copy(src, dst).map(|(from, to, len)| Job::copy_crc32c(from, to, len, 0))
-        }
-        BatchBuffers::Fill(dst) => {
-            check::capacity(plan.len, dst.capacity())?;
-            Ok(Job::fill(dst.as_mut_ptr(), plan.len, plan.pattern.word()))
-        }
-        BatchBuffers::Crc(src) => Ok(Job::crc32c(src.as_ptr(), src.len(), 0)),
-        BatchBuffers::Compare(a, b) => {
-            check::same_length(a.len(), b.len())?;
-            Ok(Job::compare(a.as_ptr(), b.as_ptr(), a.len()))
-        }
-        BatchBuffers::Dualcast(src, first, second) => {
-            check::dualcast(src, first, second).map(|(from, to, also, len)| Job::dualcast(from, to, also, len))
-        }
     }
 }
 
@@ -235,33 +176,11 @@ impl<S: StableBuf, D: StableBufMut> Batched<S, D> {
             .map(|((mut buffers, refused), member)| {
                 let result = match refused.take() {
                     Some(error) => Err(error),
-                    None => Ok(finish(&mut buffers, member)),
+                    None => finish(&mut buffers, member),
                 };
                 BatchItem { result, buffers: Some(buffers) }
             })
             .collect()
-    }
-}
-
-/// Extends the lengths of what a member has written, and gives its value.
-fn finish<S: StableBuf, D: StableBufMut>(buffers: &mut BatchBuffers<S, D>, member: &Member) -> BatchValue {
-    let outcome = member.outcome.expect("the flight has ended");
-    let len = member.job.total() as usize;
-    // SAFETY: the member has written the first `len` bytes of its destinations.
-    unsafe {
-        match buffers {
-            BatchBuffers::Copy(_, dst) | BatchBuffers::Fill(dst) | BatchBuffers::CopyCrc(_, dst) => dst.set_init(len),
-            BatchBuffers::Dualcast(_, first, second) => {
-                first.set_init(len);
-                second.set_init(len);
-            }
-            BatchBuffers::Crc(_) | BatchBuffers::Compare(..) => {}
-        }
-    }
-    match buffers {
-        BatchBuffers::Crc(_) | BatchBuffers::CopyCrc(..) => BatchValue::Crc(outcome.crc),
-        BatchBuffers::Compare(..) => BatchValue::Difference(outcome.difference),
-        _ => BatchValue::Done,
     }
 }
 
