@@ -105,11 +105,11 @@ impl Device {
     pub fn abort_pasid(&self, pasid: u32) {
         let shared = self.shared();
         let clients = self.clients_of(pasid);
-        shared.set_aborting(&clients, true);
+        shared.begin_abort(&clients);
         let stays = shared.permissions.evict(pasid);
         shared.drain(&clients);
         shared.wait_until(|| shared.permissions.have_ended(&stays));
-        shared.set_aborting(&clients, false);
+        shared.end_abort(&clients);
     }
 
     /// [`abort_wq`](Self::abort_wq) for all queues.

@@ -8,20 +8,16 @@
 //! of an earlier one (both are sequentially consistent read-modify-writes of the queue's head), so whoever
 //! has popped a drain sees POPPING, the entry, or that it has ended, for everything popped before.
 //!
-//! **Sleeping.** An idle engine spins, then parks. It (1) counts itself as parked and leaves the number of spinning engines,
-//! (2) fences, (3) looks at the queues once more. A submitter (1) pushes, (2) fences, (3) looks for a spinning or parked
-//! engine. By the order of the two sequentially consistent fences at least one of them sees the other, so no
-//! wake-up is lost. An engine that stops spinning because it found work wakes another one if there is more.
+//! **Sleeping.** See `sleep`. An engine that stops spinning because it found work wakes another one if there is more.
 //!
 //! **Configuration.** Groups change while the device is disabled, queues while they are. Whoever changes them raises the
 //! shared `epoch`, then wakes every engine. An engine about to park looks at the epoch where it looks at its
 //! queues, so it does not sleep on an old assignment; one that stops spinning because of it wakes an engine of the group that
 //! it leaves, on whom a submitter may have relied.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
@@ -35,6 +31,7 @@ use crate::observe::{EngineCounters, Executed};
 use crate::prng::Prng;
 use crate::queue::WorkQueue;
 use crate::shared::Shared;
+use crate::sleep::Sleeper;
 
 /// Slot values that name no descriptor.
 const IDLE: u64 = 0;
@@ -46,11 +43,9 @@ pub(crate) struct EngineSlot {
     executing: CachePadded<AtomicU64>,
     /// The requester of that descriptor, as one word.
     requester: AtomicU32,
-    /// 0, or the group in which the engine is parked, plus 1.
-    parked: AtomicUsize,
+    pub(crate) sleeper: Sleeper,
     /// The group to which it belongs.
     pub(crate) group: AtomicUsize,
-    thread: OnceLock<Thread>,
     pub(crate) counters: CachePadded<EngineCounters>,
 }
 
@@ -59,9 +54,8 @@ impl EngineSlot {
         Self {
             executing: CachePadded::default(),
             requester: AtomicU32::default(),
-            parked: AtomicUsize::new(0),
+            sleeper: Sleeper::new(),
             group: AtomicUsize::new(group),
-            thread: OnceLock::new(),
             counters: CachePadded::new(EngineCounters::new(queues)),
         }
     }
@@ -81,15 +75,6 @@ impl EngineSlot {
         }
     }
 
-    /// Wakes the engine if it is parked; returns the group in which it was.
-    pub(crate) fn unpark(&self) -> Option<usize> {
-        let group = self.parked.swap(0, Ordering::AcqRel).checked_sub(1)?;
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-        Some(group)
-    }
-
     #[inline]
     fn publish(&self, seq: u64, ticket: Ticket, queue: &WorkQueue) {
         self.requester.store(ticket.client().requester_word, Ordering::Release);
@@ -104,79 +89,36 @@ impl EngineSlot {
     }
 }
 
-/// The engines that serve the same queues.
-#[derive(Default)]
-pub(crate) struct Group {
-    spinning: CachePadded<AtomicUsize>,
-    parked: CachePadded<AtomicUsize>,
-}
-
-impl Group {
-    /// Whether nobody looks at the queues, and somebody could.
-    #[inline]
-    fn is_asleep(&self) -> bool {
-        // The other way around would be the same; usually none is parked.
-        self.parked.load(Ordering::Relaxed) != 0 && self.spinning.load(Ordering::Relaxed) == 0
-    }
-}
-
 impl Shared {
     /// Makes sure that somebody looks at the queues after what this thread pushed before.
     pub(crate) fn wake(&self) {
-        if self.must_wake() {
+        if self.sleepers.are_some_parked() {
             self.wake_parked();
         }
     }
 
-    /// Whether [`wake_parked`](Self::wake_parked) is needed for that.
-    #[inline]
-    pub(crate) fn must_wake(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.parked.load(Ordering::Relaxed) != 0
-    }
-
-    /// Wakes one engine of each group where some are parked, none is spinning, and something is queued.
+    /// Wakes one engine of each group where something is queued, some are parked and none spins.
     #[cold]
     pub(crate) fn wake_parked(&self) {
         for queue in self.queues.iter().filter(|queue| !queue.is_empty()) {
-            let group = queue.setup.group();
-            if self.groups[group].is_asleep() {
-                self.wake_group(group);
-            }
+            self.sleepers.wake_one(queue.setup.group(), self.sleeping());
         }
     }
 
-    fn wake_group(&self, group: usize) {
-        for slot in &self.engines {
-            // One that has changed its group meanwhile is woken for nothing, which does no harm.
-            if slot.parked.load(Ordering::Relaxed) == group + 1 && self.unpark(slot) == Some(group) {
-                return;
-            }
-        }
+    /// Wakes all engines.
+    pub(crate) fn wake_all(&self) {
+        self.sleepers.wake_all(self.sleeping());
     }
 
-    /// Wakes an engine if it is parked; returns the group in which it was.
-    fn unpark(&self, slot: &EngineSlot) -> Option<usize> {
-        let group = slot.unpark()?;
-        // Of that group, whichever the caller was looking for: each engine is counted where it parked.
-        self.left(group);
-        Some(group)
-    }
-
-    /// Counts one less that is parked.
-    fn left(&self, group: usize) {
-        self.groups[group].parked.fetch_sub(1, Ordering::Relaxed);
-        self.parked.fetch_sub(1, Ordering::Relaxed);
+    fn sleeping(&self) -> impl Iterator<Item = &Sleeper> {
+        self.engines.iter().map(|slot| &slot.sleeper)
     }
 
     /// Makes engines read the assignment of queues and groups again.
     pub(crate) fn reassign(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        // Pairs with the fence of an engine about to park.
-        fence(Ordering::SeqCst);
-        for slot in &self.engines {
-            self.unpark(slot);
-        }
+        self.set_gates();
+        self.wake_all();
     }
 }
 
@@ -226,7 +168,7 @@ impl Served {
     /// Whether a descriptor that was taken is to be discarded.
     #[inline]
     fn must_not_run(&self, ticket: Ticket) -> bool {
-        self.queue.stops() || ticket.client().aborting.load(Ordering::Acquire)
+        self.queue.stops() || ticket.client().is_aborting()
     }
 
     /// How plain descriptors look, for one that was taken.
@@ -304,7 +246,7 @@ impl Engine {
 
     /// The engine thread.
     pub(crate) fn run(mut self, shared: &Shared) {
-        let _ = self.slot.thread.set(std::thread::current());
+        self.slot.sleeper.is_this_thread();
         while !shared.shutdown.load(Ordering::Acquire) {
             if !self.run_one(shared) {
                 self.idle(shared);
@@ -376,10 +318,17 @@ impl Engine {
     /// Executes or discards the current descriptor, whatever it is. `true`, as it was one.
     #[inline(never)]
     fn run_in_full(&mut self, shared: &Shared, seq: u64, ticket: Ticket) -> bool {
-        let served = &self.queues[self.turn];
-        served.queue.taken(shared);
-        let runs = !served.must_not_run(ticket);
-        let discarded = !(runs && self.execute(shared, seq, ticket));
+        // Nothing here panics, but an address space of the user's may, and whoever hears of events. Their caller must still
+        // see the entry end, and the engine must go on; a halt is what a device does when its hardware fails.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let served = &self.queues[self.turn];
+            served.queue.taken(shared);
+            !served.must_not_run(ticket) && self.execute(shared, seq, ticket)
+        }));
+        if ran.is_err() {
+            let _ = catch_unwind(AssertUnwindSafe(|| shared.halt()));
+        }
+        let discarded = !ran.unwrap_or(false);
         self.slot.counters.discarded.add(u64::from(discarded));
         self.slot.end(ticket, discarded);
         true
@@ -406,14 +355,13 @@ impl Engine {
             round: Round::new(&shared.space),
         };
         let d = &self.current;
-        // Nothing here panics, but an address space of the user's may. Its caller must still see the entry end, and
-        // the engine must go on; a halt is what a device does when its hardware fails.
         let ended = catch_unwind(AssertUnwindSafe(|| exec::execute(&mut x, d, None)));
+        // Whatever happened: somebody may be waiting for the end of the section.
         x.round.end();
-        if ended.is_err() {
-            shared.halt();
+        match ended {
+            Ok(ended) => ended.is_ok(),
+            Err(panic) => resume_unwind(panic),
         }
-        matches!(ended, Ok(Ok(_)))
     }
 
     fn has_work(&self) -> bool {
@@ -422,43 +370,29 @@ impl Engine {
 
     /// Spins, then parks, until there is work or the device shuts down.
     fn idle(&self, shared: &Shared) {
-        let group = &shared.groups[self.group];
-        let slot = &self.slot;
         let moved = || shared.epoch.load(Ordering::SeqCst) != self.epoch;
         let stop = || self.has_work() || moved() || shared.shutdown.load(Ordering::Acquire);
-        group.spinning.fetch_add(1, Ordering::SeqCst);
+        shared.sleepers.spin(self.group);
         let start = Instant::now();
-        loop {
-            for _ in 0..32 {
-                if stop() {
-                    group.spinning.fetch_sub(1, Ordering::SeqCst);
-                    if moved() {
-                        shared.wake();
-                    }
-                    // A submitter that counted on us may have pushed a second descriptor; we take only one at a time.
-                    self.pass_on(shared);
-                    return;
-                }
+        let found = loop {
+            if (0..32).any(|_| {
                 std::hint::spin_loop();
+                stop()
+            }) {
+                shared.sleepers.stop_spinning(self.group);
+                break true;
             }
             if start.elapsed() >= shared.config.spin {
-                break;
+                break shared.sleepers.sleep(&self.slot.sleeper, self.group, stop);
             }
             std::thread::yield_now();
-        }
-        slot.parked.store(self.group + 1, Ordering::Relaxed);
-        group.parked.fetch_add(1, Ordering::Relaxed);
-        shared.parked.fetch_add(1, Ordering::Relaxed);
-        group.spinning.fetch_sub(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if stop() {
-            if slot.parked.swap(0, Ordering::AcqRel) != 0 {
-                shared.left(self.group);
+        };
+        if found {
+            if moved() {
+                shared.wake();
             }
-            return;
-        }
-        while slot.parked.load(Ordering::Acquire) != 0 {
-            std::thread::park();
+            // A submitter that counted on us may have pushed a second descriptor; we take only one at a time.
+            self.pass_on(shared);
         }
     }
 

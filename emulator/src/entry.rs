@@ -2,9 +2,8 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam_utils::CachePadded;
 use idxd_sys::Descriptor;
 
 use crate::memory::Requester;
@@ -16,13 +15,18 @@ pub(crate) struct ClientState {
     pub(crate) requester_word: u32,
     /// Descriptors being submitted, queued or executed, in two classes: a drain changes the class of new ones and
     /// waits for the other to empty, so that it need not wait for what comes after it.
-    outstanding: [CachePadded<AtomicUsize>; 2],
+    outstanding: [Count; 2],
     pub(crate) class: AtomicUsize,
-    /// What is queued or executing is to be discarded.
-    pub(crate) aborting: AtomicBool,
+    /// Aborts under way: while there is one, what is queued or executing is to be discarded.
+    pub(crate) aborting: AtomicUsize,
     /// Descriptors that were accepted and then discarded: halt, abort, reset.
     pub(crate) discarded: AtomicU64,
 }
+
+/// A count in cache lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Count(AtomicUsize);
 
 impl ClientState {
     pub(crate) fn new(requester: Requester) -> Arc<Self> {
@@ -31,19 +35,19 @@ impl ClientState {
             requester_word: requester.to_word(),
             outstanding: Default::default(),
             class: AtomicUsize::new(0),
-            aborting: AtomicBool::new(false),
+            aborting: AtomicUsize::new(0),
             discarded: AtomicU64::new(0),
         })
     }
 
     /// Descriptors being submitted, queued or executed.
     pub(crate) fn outstanding(&self) -> usize {
-        self.outstanding.iter().map(|n| n.load(Ordering::SeqCst)).sum()
+        self.outstanding.iter().map(|n| n.0.load(Ordering::SeqCst)).sum()
     }
 
     /// Descriptors of one class.
     pub(crate) fn outstanding_of(&self, class: usize) -> usize {
-        self.outstanding[class].load(Ordering::SeqCst)
+        self.outstanding[class].0.load(Ordering::SeqCst)
     }
 
     /// The class that new descriptors get.
@@ -61,14 +65,19 @@ impl ClientState {
     pub(crate) fn enter(&self) -> usize {
         // Never anything but 0 or 1; the compiler shall know.
         let class = self.class.load(Ordering::Relaxed) & 1;
-        self.outstanding[class].fetch_add(1, Ordering::SeqCst);
+        self.outstanding[class].0.fetch_add(1, Ordering::SeqCst);
         class
     }
 
-    /// Counts one less: it has ended, or was not accepted.
-    #[inline]
+    /// Counts one less that was not accepted.
     pub(crate) fn leave(&self, class: usize) {
-        self.outstanding[class & 1].fetch_sub(1, Ordering::Release);
+        self.outstanding[class & 1].0.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether what is queued or executing is to be discarded.
+    #[inline]
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.aborting.load(Ordering::Acquire) != 0
     }
 }
 
@@ -133,12 +142,13 @@ impl Ticket {
     /// Ends the descriptor: nothing of it is queued or executing any more. `discarded` if it did not run to its end.
     #[inline]
     pub(crate) fn finish(self, discarded: bool) {
-        let client = self.client();
         if discarded {
             // Who sees the count below, by the release, sees this one.
-            client.discarded.fetch_add(1, Ordering::Relaxed);
+            self.client().discarded.fetch_add(1, Ordering::Relaxed);
         }
-        // The state is not touched after this.
-        client.leave(usize::from(self.bits));
+        // The state may be gone once the count has fallen, so there is no reference to more of it than the count.
+        let state = self.client.as_ptr();
+        // SAFETY: the state lives, see `client`, until the count falls, which is the last that happens here.
+        unsafe { (*state).outstanding[usize::from(self.bits & 1)].0.fetch_sub(1, Ordering::Release) };
     }
 }

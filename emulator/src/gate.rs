@@ -4,10 +4,22 @@
 //!
 //! Those who change something write it first and then call [`Gate::set`], which reads everything under a lock. So the last
 //! of several who do so at once sees what the others wrote, and what the gate ends up with is what the states say.
-//! Between the two writes the gate may be more open than the states for a moment, as if the submitter had come earlier.
+//! Between the two writes the gate may be more open than the states for a moment, as if the submitter had come earlier, but
+//! it is never open to submitters and closed to engines.
+//!
+//! `loom_` tests below explore it: `RUSTFLAGS="--cfg dsa_loom" cargo test -p dsa-emulator --release --lib loom_`.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+#[cfg(dsa_loom)]
+use loom::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
+use std::sync::PoisonError;
+#[cfg(not(dsa_loom))]
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
 
 use crate::setup::Setup;
 use crate::shared::dev_state;
@@ -69,15 +81,22 @@ impl Gate {
             (true, false) => [setup.threshold(), setup.size(), 0],
             (true, true) => [0, 0, setup.size()],
         };
+        let runs = matches!(device, dev_state::ENABLED | dev_state::DRAINING)
+            && matches!(queue, wq_state::ENABLED | wq_state::DRAINING);
+        // A descriptor that is let in must find engines that work on it: they begin before the gate opens, and end after it
+        // has closed.
+        if runs {
+            self.runs.store(true, Ordering::SeqCst);
+        }
         // A queue has 65,535 entries at most.
         for (to, limit) in self.limits.iter().zip(limits) {
             to.store(limit as u32, Ordering::SeqCst);
         }
         self.usual_limit.store(if unusual { 0 } else { limits[0] as u32 }, Ordering::SeqCst);
-        let runs = matches!(device, dev_state::ENABLED | dev_state::DRAINING)
-            && matches!(queue, wq_state::ENABLED | wq_state::DRAINING);
-        self.runs.store(runs, Ordering::SeqCst);
         self.usual_epoch.store(if runs && !unusual { epoch } else { 0 }, Ordering::SeqCst);
+        if !runs {
+            self.runs.store(false, Ordering::SeqCst);
+        }
     }
 
     /// [`limit`](Self::limit) of the limited portal, if nothing is unusual. 0 says nothing.
@@ -105,7 +124,7 @@ impl Gate {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(dsa_loom)))]
 mod tests {
     use super::*;
     use crate::config::WqConfig;
@@ -139,32 +158,83 @@ mod tests {
             }
         }
     }
+}
+
+#[cfg(all(test, dsa_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use loom::sync::atomic::AtomicU8;
+
+    use super::*;
+    use crate::config::WqConfig;
+
+    /// A gate and the states behind it.
+    struct Door {
+        gate: Gate,
+        setup: Setup,
+        device: AtomicU8,
+        queue: AtomicU8,
+    }
+
+    impl Door {
+        fn new(queue: u8) -> Arc<Self> {
+            let door = Self {
+                gate: Gate::default(),
+                setup: Setup::new(&WqConfig::shared(8)),
+                device: AtomicU8::new(dev_state::ENABLED),
+                queue: AtomicU8::new(queue),
+            };
+            door.set();
+            Arc::new(door)
+        }
+
+        fn set(&self) {
+            self.gate.set(&self.setup, || Circumstances {
+                device: self.device.load(Ordering::SeqCst),
+                queue: self.queue.load(Ordering::SeqCst),
+                unusual: false,
+                epoch: 1,
+            });
+        }
+    }
 
     /// Writers at once: whoever comes last has seen all states.
     #[test]
-    fn the_gate_ends_as_the_states_do() {
-        use std::sync::atomic::AtomicU8;
-        let setup = Setup::new(&WqConfig::shared(8));
-        for round in 0..200 {
-            let (gate, device, queue) =
-                (Gate::default(), AtomicU8::new(dev_state::ENABLED), AtomicU8::new(wq_state::DISABLED));
-            let look = || Circumstances {
-                device: device.load(Ordering::SeqCst),
-                queue: queue.load(Ordering::SeqCst),
-                unusual: false,
-                epoch: 1,
+    fn loom_the_gate_ends_as_the_states_do() {
+        loom::model(|| {
+            let door = Door::new(wq_state::DISABLED);
+            let halt = {
+                let door = Arc::clone(&door);
+                loom::thread::spawn(move || {
+                    door.device.store(dev_state::HALTED, Ordering::SeqCst);
+                    door.set();
+                })
             };
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    queue.store(wq_state::ENABLED, Ordering::SeqCst);
-                    gate.set(&setup, look);
-                });
-                scope.spawn(|| {
-                    device.store(dev_state::HALTED, Ordering::SeqCst);
-                    gate.set(&setup, look);
-                });
-            });
-            assert!(gate.limit(Way::Limited) == 0 && !gate.runs() && !gate.is_usual(1), "round {round}");
-        }
+            door.queue.store(wq_state::ENABLED, Ordering::SeqCst);
+            door.set();
+            halt.join().unwrap();
+            assert!(door.gate.limit(Way::Limited) == 0 && !door.gate.runs() && !door.gate.is_usual(1));
+        });
+    }
+
+    /// Disabling waits for what was let in, so nothing that was let in may find engines that do not work.
+    #[test]
+    fn loom_what_is_let_in_is_worked_on() {
+        loom::model(|| {
+            let door = Door::new(wq_state::DISABLED);
+            let opener = {
+                let door = Arc::clone(&door);
+                loom::thread::spawn(move || {
+                    door.queue.store(wq_state::ENABLED, Ordering::SeqCst);
+                    door.set();
+                })
+            };
+            if door.gate.usual_limit() != 0 || door.gate.limit(Way::Limited) != 0 {
+                assert!(door.gate.runs());
+            }
+            opener.join().unwrap();
+            assert!(door.gate.runs() && door.gate.is_usual(1) && door.gate.usual_limit() == 8);
+        });
     }
 }

@@ -56,6 +56,7 @@ pub mod registers;
 mod ring;
 mod setup;
 mod shared;
+mod sleep;
 pub mod text;
 pub mod timing;
 pub mod trap;

@@ -197,7 +197,7 @@ impl WorkQueue {
         if self.entries.try_push_with(limit, || Entry::new(d, ticket)).is_none() {
             return self.enqcmd_entered(shared, d, ticket);
         }
-        if shared.must_wake() { wake(shared) } else { Enqcmd::Accepted }
+        if shared.sleepers.are_some_parked() { wake(shared) } else { Enqcmd::Accepted }
     }
 
     #[cold]

@@ -1,15 +1,13 @@
 //! What engines, clients and commands of a device share, and the engines' threads.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use crate::command::CommandError;
 use crate::config::{Config, ConfigError, WqConfig};
-use crate::engine::{Engine, EngineSlot, Group};
+use crate::engine::{Engine, EngineSlot};
 use crate::entry::ClientState;
 use crate::events::Events;
 use crate::fault::{FaultRule, Faults, RuleId, Watch};
@@ -19,6 +17,7 @@ use crate::observe::{ErrorLatch, SoftwareError};
 use crate::permissions::Permissions;
 use crate::queue::WorkQueue;
 use crate::setup::Setup;
+use crate::sleep::Sleepers;
 use crate::try_lock::TryLock;
 
 /// Values of the device's state word.
@@ -40,9 +39,7 @@ pub(crate) struct Shared {
     /// Memory is trusted, nobody is told of events, and nothing is held back.
     may_be_plain: bool,
     pub(crate) queues: Box<[Arc<WorkQueue>]>,
-    pub(crate) groups: Box<[Group]>,
-    /// Engines that sleep, in whatever group.
-    pub(crate) parked: CachePadded<AtomicUsize>,
+    pub(crate) sleepers: Sleepers,
     pub(crate) engines: Box<[Arc<EngineSlot>]>,
     pub(crate) faults: Faults,
     pub(crate) errors: ErrorLatch,
@@ -50,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: AtomicBool,
     /// Who is told of errors, interrupts and halts.
     pub(crate) events: Option<Arc<dyn Events>>,
-    /// Clients whose descriptors are being discarded.
+    /// Aborts of single clients under way.
     aborting: AtomicUsize,
     /// Raised with every change of a group or queue; see `engine`. Not 0.
     pub(crate) epoch: AtomicU64,
@@ -119,17 +116,22 @@ impl Shared {
         self.set_gates();
     }
 
-    /// Discards what these clients have queued and stops what is executed of it, until it is called with `false`.
-    pub(crate) fn set_aborting(&self, clients: &[Arc<ClientState>], on: bool) {
+    /// Discards what these clients have queued and stops what is executed of it, until
+    /// [`end_abort`](Self::end_abort). Several may do so at a time.
+    pub(crate) fn begin_abort(&self, clients: &[Arc<ClientState>]) {
         for client in clients {
-            if client.aborting.swap(on, Ordering::SeqCst) != on {
-                if on {
-                    self.aborting.fetch_add(1, Ordering::SeqCst)
-                } else {
-                    self.aborting.fetch_sub(1, Ordering::SeqCst)
-                };
-            }
+            client.aborting.fetch_add(1, Ordering::SeqCst);
         }
+        self.aborting.fetch_add(1, Ordering::SeqCst);
+        self.set_gates();
+    }
+
+    /// Ends what [`begin_abort`](Self::begin_abort) has begun for these clients.
+    pub(crate) fn end_abort(&self, clients: &[Arc<ClientState>]) {
+        for client in clients {
+            client.aborting.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.aborting.fetch_sub(1, Ordering::SeqCst);
         self.set_gates();
     }
 
@@ -262,11 +264,11 @@ impl Shared {
             Arc::new(WorkQueue::new(index, Setup::new(q), usize::from(capacity)))
         };
         let queues: Box<[_]> = config.queues.iter().enumerate().map(queue).collect();
-        // One more than there are: engines without a group sleep there.
-        let groups = (0..=config.limits.groups).map(|_| Group::default()).collect();
         let engines =
             config.engines.iter().map(|group| Arc::new(EngineSlot::new(*group, queues.len()))).collect::<Box<[_]>>();
         let mut machines: Vec<_> = (0..).zip(&engines).map(|(i, slot)| Engine::new(&config, i, slot)).collect();
+        // One more group than there are: engines without one sleep there.
+        let sleepers = Sleepers::new(config.limits.groups + 1);
         let manual = if config.manual { std::mem::take(&mut machines) } else { Vec::new() };
         let shared = Self {
             faults: Faults::new(&config.faults, config.seed),
@@ -275,8 +277,7 @@ impl Shared {
             config,
             space,
             queues,
-            groups,
-            parked: CachePadded::default(),
+            sleepers,
             engines,
             errors: ErrorLatch::default(),
             shutdown: AtomicBool::new(false),
@@ -337,11 +338,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.shutdown.store(true, Ordering::SeqCst);
-        // Pairs with the fence of an engine about to park.
-        fence(Ordering::SeqCst);
-        for slot in &self.shared.engines {
-            slot.unpark();
-        }
+        self.shared.wake_all();
         for thread in self.threads.drain(..) {
             // An address space that drops the last handle from inside an engine must not wait for itself.
             if thread.thread().id() != std::thread::current().id() {

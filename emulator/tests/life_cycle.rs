@@ -411,7 +411,6 @@ fn a_client_keeps_the_device_alive_and_a_leaked_one_does_no_harm() {
 fn a_device_without_threads_runs_inside_waiting_calls() {
     let live = live(Config::sapphire_rapids().manual());
     live.submit(&nop());
-    std::thread::sleep(Duration::from_millis(2));
     assert_eq!(live.status(0), 0);
     assert!(live.client.drain());
     assert_eq!(live.status(0), status::SUCCESS);

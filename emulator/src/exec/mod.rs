@@ -28,7 +28,6 @@ mod validate;
 mod vanish;
 mod whole;
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
@@ -80,7 +79,7 @@ impl Exec<'_> {
     #[inline]
     fn stops(&self) -> bool {
         self.queue.stops()
-            || self.client.aborting.load(Ordering::Acquire)
+            || self.client.is_aborting()
             || self.in_domains && self.shared.permissions.must_leave(self.engine).is_some()
     }
 

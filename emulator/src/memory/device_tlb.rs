@@ -11,7 +11,7 @@
 //! them would see. In that state a stale entry is counted and not used, so that nothing is destroyed by it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Access, PAGE_SIZE, Requester};
@@ -115,6 +115,8 @@ impl DeviceTlb {
     /// Carries out an invalidation. When it returns, no access of the device uses what it took away.
     pub fn invalidate(&self, what: &DeviceInvalidation) {
         if self.forget(what) {
+            // See `GuestMemory::begin`.
+            fence(Ordering::SeqCst);
             self.sections.wait();
         }
     }

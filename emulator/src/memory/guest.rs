@@ -1,6 +1,7 @@
 //! The memory of a virtual machine, reached as a bus master reaches it: through the machine's IOMMU.
 
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use super::{Access, AddressSpace, Agreement, DeviceTlb, GuestRam, PAGE_SIZE, PageFault, Requester, Span};
@@ -46,6 +47,13 @@ pub trait PageRequests: Send + Sync {
         let _ = request;
         false
     }
+
+    /// Whether the operating system has said since the last call that a request was granted. If the page is not there then,
+    /// it has come and gone, and the device asks again.
+    fn was_granted(&self, request: &PageRequest) -> bool {
+        let _ = request;
+        false
+    }
 }
 
 /// How long a device waits for a page, if [`GuestMemory::with_patience`] says nothing else.
@@ -53,9 +61,9 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Guest memory behind an IOMMU.
 ///
-/// Translations are cached only by a [`DeviceTlb`] that is given to it. A page that is missing is asked for once for each call of
+/// Translations are cached only by a [`DeviceTlb`] that is given to it. A page that is missing is asked for by
 /// [`resolve`](AddressSpace::resolve), which then looks at the tables until it is there, with a bound, or until the
-/// device has to stop.
+/// device has to stop; it asks again if the page has come and gone.
 pub struct GuestMemory {
     ram: Arc<dyn GuestRam>,
     iommu: Arc<dyn IommuState>,
@@ -105,6 +113,13 @@ impl GuestMemory {
         iommu::pasid_of_page_table(&*self.ram, self.iommu.registers(), self.source, cr3)
     }
 
+    /// What to ask for, and whom.
+    fn request(&self, by: Requester, addr: u64, access: Access) -> Option<(&dyn PageRequests, PageRequest)> {
+        let requests = self.requests.as_deref()?;
+        let (source, pasid, privileged) = (self.source, by.pasid?, by.privileged);
+        Some((requests, PageRequest { source, pasid, privileged, addr: addr & !(PAGE_SIZE - 1), access }))
+    }
+
     fn walk(&self, by: Requester, addr: u64, access: Access) -> Result<Translation, TranslationFault> {
         iommu::translate(&*self.ram, self.iommu.registers(), self.source, by, addr, access)
     }
@@ -129,7 +144,11 @@ unsafe impl AddressSpace for GuestMemory {
     }
 
     fn begin(&self) -> usize {
-        self.tlb.as_ref().map_or(0, |tlb| tlb.sections().begin())
+        let Some(tlb) = &self.tlb else { return 0 };
+        let section = tlb.sections().begin();
+        // The cache takes its lock, which orders this before an invalidation. While it is off, this does.
+        fence(Ordering::SeqCst);
+        section
     }
 
     fn end(&self, section: usize) {
@@ -146,20 +165,16 @@ unsafe impl AddressSpace for GuestMemory {
         let mut sent = false;
         let start = Instant::now();
         loop {
+            // Before the look at the page.
+            let request = self.request(by, addr, access);
+            let granted = sent && request.is_some_and(|(requests, request)| requests.was_granted(&request));
             match self.walk(by, addr, access) {
                 Ok(to) => return self.ram.span(to.addr, 1).is_some(),
                 Err(fault) if !fault.is_recoverable() => return false,
                 Err(_) => {}
             }
-            let (Some(requests), Some(pasid)) = (&self.requests, by.pasid) else { return false };
-            let request = PageRequest {
-                source: self.source,
-                pasid,
-                privileged: by.privileged,
-                addr: addr & !(PAGE_SIZE - 1),
-                access,
-            };
-            if !sent && !requests.send(&request) || requests.is_refused(&request) {
+            let Some((requests, request)) = request else { return false };
+            if (!sent || granted) && !requests.send(&request) || requests.is_refused(&request) {
                 return false;
             }
             sent = true;

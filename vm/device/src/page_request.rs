@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Page request groups.
 const GROUPS: u16 = 512;
-/// Refused requests that are remembered.
+/// Answers that are remembered, of each kind.
 const REMEMBERED: usize = 4096;
 
 /// Bytes of a request in the queue.
@@ -61,11 +61,13 @@ struct Asked<R> {
     waiting: HashMap<u16, (u32, R)>,
     /// Those that were refused.
     refused: HashSet<R>,
+    /// Those that were granted, until somebody asks.
+    granted: HashSet<R>,
 }
 
 impl<R: Copy + Eq + Hash> Asked<R> {
     fn new() -> Self {
-        Self { next: 0, waiting: HashMap::new(), refused: HashSet::new() }
+        Self { next: 0, waiting: HashMap::new(), refused: HashSet::new(), granted: HashSet::new() }
     }
 
     /// A group for a request that is about to be sent.
@@ -74,18 +76,23 @@ impl<R: Copy + Eq + Hash> Asked<R> {
         self.next = (group + 1) % GROUPS;
         self.waiting.insert(group, (pasid, *request));
         self.refused.remove(request);
+        self.granted.remove(request);
         group
     }
 
     fn answer(&mut self, answer: &PageResponse) {
-        let Some((pasid, request)) = self.waiting.remove(&answer.group) else { return };
-        if answer.code != 0 && answer.pasid == Some(pasid) {
-            if self.refused.len() >= REMEMBERED {
-                // Whoever still waits for one of them waits until its patience ends.
-                self.refused.clear();
-            }
-            self.refused.insert(request);
+        // What is for another PASID answers none of these.
+        let Some((pasid, request)) = self.waiting.get(&answer.group).copied() else { return };
+        if answer.pasid != Some(pasid) {
+            return;
         }
+        self.waiting.remove(&answer.group);
+        let answered = if answer.code == 0 { &mut self.granted } else { &mut self.refused };
+        if answered.len() >= REMEMBERED {
+            // Whoever still waits for one of them waits until its patience ends.
+            answered.clear();
+        }
+        answered.insert(request);
     }
 }
 
@@ -131,6 +138,10 @@ impl PageRequests for Pages {
             return false;
         }
         let mut qtest = self.qtest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Again: while QEMU was busy with others, the guest may have taken the interface away.
+        if !self.allowed.load(Ordering::Relaxed) {
+            return false;
+        }
         let sent = self.try_send(&mut qtest, request);
         if let Err(error) = &sent {
             self.log.line(&format!("{request:?} failed: {error}"));
@@ -143,6 +154,10 @@ impl PageRequests for Pages {
     /// A guest that takes the interface away, by a reset for instance, answers nothing any more.
     fn is_refused(&self, request: &PageRequest) -> bool {
         !self.allowed.load(Ordering::Relaxed) || self.asked().refused.contains(request)
+    }
+
+    fn was_granted(&self, request: &PageRequest) -> bool {
+        self.asked().granted.remove(request)
     }
 }
 
@@ -249,14 +264,14 @@ mod tests {
         asked.answer(&answer(groups[1], 5, 1));
         asked.answer(&answer(groups[2], 6, 1));
         asked.answer(&answer(300, 5, 1));
-        assert_eq!(asked.refused, HashSet::from([2]), "granted; refused; somebody else's; never asked");
-        assert!(asked.waiting.is_empty());
-        assert_eq!(asked.begin(5, &2), 3);
-        assert!(asked.refused.is_empty());
+        assert_eq!((&asked.granted, &asked.refused), (&HashSet::from([1]), &HashSet::from([2])));
+        assert_eq!(asked.waiting.keys().collect::<Vec<_>>(), [&groups[2]], "the answer was somebody else's");
+        assert_eq!((asked.begin(5, &2), asked.begin(5, &1)), (3, 4));
+        assert!(asked.refused.is_empty() && asked.granted.is_empty());
         for _ in 0..2 * GROUPS {
             asked.begin(5, &4);
         }
-        assert_eq!((asked.next, asked.waiting.len()), (4, usize::from(GROUPS)));
+        assert_eq!((asked.next, asked.waiting.len()), (5, usize::from(GROUPS)));
     }
 
     #[test]

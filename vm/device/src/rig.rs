@@ -329,7 +329,11 @@ impl Shared {
             Command::Audit(what) => self.agreement.audit(what),
             Command::Pasids => return format!("ok {}", control::pasids_line(&self.agreement.seen())),
             Command::Halt => device.halt(),
-            Command::Reset => self.function.reset(),
+            Command::Reset => {
+                let _registers = self.registers.lock().unwrap_or_else(PoisonError::into_inner);
+                self.function.reset();
+                self.tlb.forget_all();
+            }
             Command::Inject(rule) => {
                 let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
                 rules.push(device.inject(rule));
