@@ -302,7 +302,7 @@ fn a_lost_descriptor_of_a_blocking_call() {
         let (src, mut dst) = (vec![5u8; LEN], vec![0; LEN]);
         assert_eq!(acc.blocking().memcpy(&mut dst, &src), Ok(Path::Cpu));
         assert_same(&dst, &src, "copy");
-        assert_eq!(acc.recoveries(), 1);
+        assert!(acc.recoveries() >= 1);
         is_used_again(&acc);
     }
 }
