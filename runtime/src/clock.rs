@@ -13,6 +13,19 @@ pub(crate) fn now() -> u64 {
     if clock.counter { read_counter() } else { clock.origin.elapsed().as_nanos() as u64 }
 }
 
+/// As [`now`], but not before anything that this thread has seen: a plain reading may be taken ahead of earlier loads, and
+/// so be earlier than what another thread had noted before it told this one.
+#[inline]
+pub(crate) fn now_after_all() -> u64 {
+    let clock = clock();
+    if clock.counter {
+        idxd_sys::instr::rdtsc_ordered()
+    } else {
+        // The kernel's reading is ordered.
+        clock.origin.elapsed().as_nanos() as u64
+    }
+}
+
 /// Time since the reading `since`; zero if `since` lies in the future (another core's counter may be slightly ahead).
 #[inline]
 pub(crate) fn elapsed(since: u64) -> Duration {
@@ -103,6 +116,21 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         let (measured, expected) = (elapsed(ticks_before), before.elapsed());
         assert!(measured > expected / 2 && measured < expected * 2, "{measured:?} against {expected:?}");
+    }
+
+    /// A thread that has been told of a reading does not go back behind it.
+    #[test]
+    fn an_ordered_reading_is_not_before_one_that_was_told() {
+        use std::sync::atomic::AtomicU64;
+
+        static TOLD: AtomicU64 = AtomicU64::new(0);
+        let teller = std::thread::spawn(|| (0..100_000).for_each(|_| TOLD.store(now(), Ordering::Release)));
+        while !teller.is_finished() {
+            let told = TOLD.load(Ordering::Acquire);
+            let after = now_after_all();
+            assert!(told <= after, "{told} was told before {after}");
+        }
+        teller.join().unwrap();
     }
 
     #[test]

@@ -27,12 +27,15 @@ pub enum Error {
         /// Bytes that the destination can hold.
         capacity: usize,
     },
-    /// Two buffers that must be equally long are not.
-    #[error("the buffers have {left} and {right} bytes, but must be equally long: compare slices of the same length")]
+    /// Two operands that must be equally long are not: buffers, or a buffer and all blocks of a list together.
+    #[error(
+        "the operands have {left} and {right} bytes, but must be equally long: \
+         pass a slice of the longer one, or a list of fewer blocks"
+    )]
     LengthMismatch {
-        /// Bytes in the first buffer.
+        /// Bytes in the first operand.
         left: usize,
-        /// Bytes in the second buffer.
+        /// Bytes in the second operand.
         right: usize,
     },
     /// A range does not lie inside its buffer.
@@ -47,7 +50,8 @@ pub enum Error {
     },
     /// Two buffers share memory that one of them is to be written to.
     #[error(
-        "{overlap} bytes of the source and a destination, or of two destinations, are the same memory: use copy_within"
+        "{overlap} bytes of a source and a destination, or of two destinations, are the same memory: \
+         pass buffers of their own (within one buffer, only copy_within moves bytes)"
     )]
     Overlap {
         /// Bytes that the two have in common.
@@ -75,7 +79,10 @@ pub enum Error {
     #[error("{0}; only what create_delta has made for regions of the target's size can be applied")]
     DeltaRecord(DeltaError),
     /// A block that a list names does not lie inside the buffer.
-    #[error("entry {entry} of the list names {block} bytes from {start} on, beyond the buffer's {len} bytes")]
+    #[error(
+        "entry {entry} of the list names {block} bytes from {start} on, beyond the buffer's {len} bytes: \
+         name blocks inside of them, or initialise more"
+    )]
     BlockOutOfBounds {
         /// Place of the entry in the list.
         entry: usize,
@@ -111,7 +118,9 @@ pub enum Error {
         to: DataType,
     },
     /// A bitwise function of floating-point numbers.
-    #[error("{compute} is for integers, not for {data_type}")]
+    #[error(
+        "{compute} is for integers, not for {data_type}: name the integer type of the same size to combine the bits"
+    )]
     NotBitwise {
         /// The function.
         compute: ComputeType,

@@ -37,7 +37,10 @@
 //! | caches | [`cache_flush`]; [`translation_fetch`] | every device; some devices |
 //! | blocks that a list names | [`gather_copy`], [`scatter_copy`], [`scatter_fill`] | DSA 3.0 |
 //! | typed elements | [`type_convert`], [`reduce`], [`reduce_in_place`], [`reduce_dualcast`], [`gather_reduce`] | DSA 3.0 |
-//! | waiting for all that is out | [`drain`] (in no batch) | every device |
+//! | waiting for all that is out | [`drain`] | every device |
+//!
+//! A [`Batch`] has no `copy_within`, `copy_to_vec` and `drain`, a scope no move inside a slice and no `drain`; [`Batch`] and
+//! [`blocking`] say which options exist there. `copy_to_vec` makes its buffer, so that there is nothing to borrow.
 //!
 //! A finding is a result, and no error: a difference, a record that does not fit, a data-integrity field that does not
 //! match, a numeric exception. Operations between address spaces have a [descriptor builder](descriptor), and no future.

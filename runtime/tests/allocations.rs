@@ -1,5 +1,6 @@
 //! No heap allocation per operation: on the way to the device and back, on any thread of the process, in any of the
-//! ways of waiting. One for an operation that is cancelled in flight, for the buffers to live in.
+//! ways of waiting. One for an operation that is cancelled in flight, for the buffers to live in. (A drain, and the check of
+//! a scatter list that is not in ascending order, take one each, and are not here.)
 //!
 //! The counts are those of the whole process, so there is one test only, and nothing runs beside it.
 

@@ -1,4 +1,4 @@
-//! The wait for everything earlier: by a DRAIN descriptor, and by looking where there is none.
+//! The wait for every earlier descriptor: by a DRAIN descriptor, and by looking where there is none.
 
 mod support;
 
@@ -103,23 +103,66 @@ fn dropped_operations_are_waited_for() {
     }
 }
 
+/// A device that executes a descriptor only when it is told to.
+fn held(queue: WqConfig) -> (Device, Accelerator) {
+    let device = Device::new(Config::sapphire_rapids().queue(queue).manual()).unwrap();
+    let mut policy = Policy::default();
+    policy.min_device_size = 0;
+    (policy.spin, policy.self_wake) = (Duration::ZERO, Duration::ZERO);
+    let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
+    (device, acc)
+}
+
+/// Has the device execute so many descriptors, and the DRAIN that may follow them.
+fn execute(device: &Device, count: usize, path: Path) {
+    for _ in 0..count + usize::from(path == Path::Device) {
+        assert!(device.run_one());
+    }
+}
+
 /// What is submitted after the first poll is not waited for.
 #[test]
 fn later_operations_are_not() {
-    for (queue, _) in queues() {
-        let very_late = FaultRule::new(Effect::Delay(Duration::from_secs(3))).opcode(opcode::CRCGEN);
-        let (device, acc) = accelerator([queue], [late_copies(), very_late]);
+    for (queue, path) in queues() {
+        let (device, acc) = held(queue);
         let memory = forget_copies(&acc, 2);
         let mut drain = acc.drain();
         launch(&mut drain);
         let mut later = acc.crc32c(vec![1u8; LEN]);
         launch(&mut later);
+        execute(&device, 1, Path::Cpu);
+        assert!(poll_once(&mut drain).is_pending(), "one of the copies is out");
+        execute(&device, 1, path);
         block_on("drain", within("drain", drain)).unwrap();
         all_written(&memory);
-        assert!(poll_once(&mut later).is_pending(), "waited for what came later");
-        drop(later);
-        drop(acc);
-        drop(device);
+        assert!(poll_once(&mut later).is_pending(), "nobody has executed it");
+        execute(&device, 1, Path::Cpu);
+        block_on("later", within("later", later)).unwrap();
+    }
+}
+
+/// Descriptors are waited for: the pieces that a pending operation sends meanwhile go behind the wait.
+#[test]
+fn later_pieces_are_not() {
+    const PIECES: usize = 5;
+    for (queue, path) in queues() {
+        let (device, acc) = held(queue.max_transfer_size(4096));
+        let mut copy = acc.copy(vec![1u8; PIECES * 4096], vec![0; PIECES * 4096]);
+        launch(&mut copy);
+        let mut drain = acc.drain();
+        launch(&mut drain);
+        execute(&device, 1, Path::Cpu);
+        assert!(poll_once(&mut copy).is_pending(), "the second piece is out");
+        if path == Path::Device {
+            execute(&device, 1, Path::Cpu);
+        }
+        block_on("drain", within("drain", drain)).unwrap();
+        assert_eq!(acc.in_flight(), 1, "the copy goes on");
+        eventually("copied", || {
+            device.run_until_idle();
+            poll_once(&mut copy).is_ready()
+        });
+        assert_eq!((device.counters().executed(opcode::MEMMOVE), acc.in_flight()), (PIECES as u64, 0));
     }
 }
 

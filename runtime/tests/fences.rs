@@ -6,6 +6,7 @@ mod support;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use dsa::stats::Path;
 use dsa::{Accelerator, BatchValue, Error, Policy};
 use dsa_emulator::{Access, Config, Device, Effect, FaultRule, MemberOrder, WqConfig};
 use idxd_sys::opcode;
@@ -168,4 +169,25 @@ fn fences_hold_when_the_device_is_lost() {
     batch.compare(vec![1], vec![1, 2]).fence().crc32c(b"123456789".to_vec());
     let items = block_on("batch", within("batch", batch.submit()));
     assert_eq!((&items[0].result, &items[1].result), (&Err(refused), &Ok(BatchValue::Crc(0xe306_9283))));
+}
+
+/// A device finds a difference from a pattern to within a word, and the CPU looks for the byte: before anything behind the
+/// fence is started.
+#[test]
+fn a_fence_behind_a_comparison_that_the_cpu_refines() {
+    const SIZE: usize = 8192;
+    for queue in [WqConfig::shared(16), WqConfig::dedicated(16), WqConfig::shared(16).without(opcode::BATCH)] {
+        let device = Device::new(Config::diamond_rapids().queue(queue)).unwrap();
+        let acc = Accelerator::builder().min_device_size(0).emulator(&device).build().unwrap();
+        let mut bytes = vec![3; SIZE];
+        bytes[5001] = 4;
+        let memory = Memory::of(bytes);
+        let mut batch = acc.batch();
+        batch.compare_pattern(memory.region(0, SIZE), 3u8).fence().fill(memory.region(0, SIZE), SIZE, 3u8);
+        let items = block_on("refined", within("refined", batch.submit()));
+        assert_eq!(items[0].result, Ok(BatchValue::Difference(Some(5001))));
+        assert_eq!(items[1].result, Ok(BatchValue::Done));
+        assert_same(&memory.bytes(), &[3; SIZE], "filled behind the fence");
+        assert_eq!(acc.stats().total_operations(Path::Device), 2, "{}", acc.stats());
+    }
 }

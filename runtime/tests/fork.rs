@@ -12,6 +12,7 @@ use std::time::Duration;
 use dsa::stats::{Event, Path, Reason};
 use dsa::{Accelerator, Policy};
 use dsa_emulator::{Config, Device, Effect, FaultRule, WqConfig};
+use idxd_sys::opcode;
 use support::{Watchdog, block_on, poll_once, quiet, within};
 
 const LEN: usize = 50_000;
@@ -27,7 +28,7 @@ fn finish<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
 }
 
 /// What the child does; the number of the first thing that is wrong, 0 if nothing is.
-fn child(acc: &Accelerator, in_flight: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>) -> i32 {
+fn child(acc: &Accelerator, in_flight: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>, drains: Vec<dsa::Drain>) -> i32 {
     let before = acc.stats();
     let data: Vec<u8> = (0..LEN).map(|i| (i * 7) as u8).collect();
     let Some(Ok((src, dst))) = finish(acc.copy(data.clone(), vec![0; LEN])) else { return 1 };
@@ -58,6 +59,15 @@ fn child(acc: &Accelerator, in_flight: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>) -> i32 
     if acc.in_flight() != 0 {
         return 11;
     }
+    // Waits that began in the parent end here, as do those that begin.
+    for drain in drains {
+        if finish(drain) != Some(Ok(())) {
+            return 12;
+        }
+    }
+    if finish(acc.drain()) != Some(Ok(())) {
+        return 13;
+    }
     0
 }
 
@@ -74,6 +84,17 @@ fn a_child_works_on_its_own_cpu() {
     for operation in &mut in_flight {
         assert!(poll_once(operation).is_pending());
     }
+    // On another device, which the figures below do not count: a queue without DRAIN, so that slots are looked at.
+    let late = FaultRule::new(Effect::Delay(Duration::from_millis(100)));
+    let queue = WqConfig::dedicated(16).without(opcode::DRAIN);
+    let other = Device::new(Config::sapphire_rapids().queue(queue).fault(late)).unwrap();
+    let beside = Accelerator::builder().min_device_size(0).emulator(&other).build().unwrap();
+    let mut copy = beside.copy(vec![1u8; LEN], vec![0; LEN]);
+    assert!(poll_once(&mut copy).is_pending());
+    let mut drains: Vec<_> = (0..2).map(|_| beside.drain()).collect();
+    for drain in &mut drains {
+        assert!(poll_once(drain).is_pending());
+    }
     // SAFETY: the child calls only code that takes no lock but the allocator's, which glibc keeps usable in a child, and
     // leaves without running destructors.
     match unsafe { libc::fork() } {
@@ -83,7 +104,7 @@ fn a_child_works_on_its_own_cpu() {
             // SAFETY: `alarm` and `_exit` are async-signal-safe.
             unsafe {
                 libc::alarm(20);
-                let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| child(&acc, in_flight)));
+                let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| child(&acc, in_flight, drains)));
                 libc::_exit(code.unwrap_or(99));
             }
         }
@@ -101,6 +122,12 @@ fn a_child_works_on_its_own_cpu() {
         }
         let (_, dst) = within("after", acc.copy(vec![3u8; LEN], vec![0; LEN])).await.unwrap();
         assert_eq!(dst, vec![3; LEN]);
+    });
+    block_on("beside", async {
+        for drain in drains {
+            within("drain", drain).await.unwrap();
+        }
+        within("copy", copy).await.unwrap();
     });
     quiet(&acc);
     let stats = acc.stats();

@@ -13,7 +13,7 @@ use dsa::{
 };
 use dsa_emulator::{Config, Device, DeviceState, Effect, FaultRule, WqConfig};
 use idxd_sys::opcode;
-use support::late::{LATE, late_with_all, launch, settled};
+use support::late::{held_with_all, launch, settled};
 use support::later::{KINDS, all, one};
 use support::tracked::{Ledger, Tracked};
 use support::{Rng, assert_same, block_on, eventually, oracle, poll_once, quiet, seed, within};
@@ -259,7 +259,7 @@ impl<F: Future + Unpin> Future for Quiet<F> {
 
 #[test]
 fn dropped_in_flight() {
-    let (_device, acc) = late_with_all(LATE);
+    let (device, acc) = held_with_all();
     let ledger = Ledger::new();
     let operations = sevens(&acc, &ledger);
     let count = operations.len();
@@ -270,13 +270,14 @@ fn dropped_in_flight() {
         assert_eq!(ledger.dropped(), before, "{name}: freed while the device has it");
     }
     assert_eq!(acc.in_flight(), count);
+    assert_eq!(device.run_until_idle(), count);
     settled(&acc, &ledger);
     assert_eq!(acc.stats().event(Event::OrphansReaped), count as u64);
 }
 
 #[test]
 fn dropped_before_the_first_poll() {
-    let (_device, acc) = late_with_all(LATE);
+    let (_device, acc) = held_with_all();
     let ledger = Ledger::new();
     drop(sevens(&acc, &ledger));
     drop(all(&acc, &ledger, &mut Rng::new(1), LEN));
@@ -286,7 +287,7 @@ fn dropped_before_the_first_poll() {
 
 #[test]
 fn forgotten_in_flight() {
-    let (device, acc) = late_with_all(LATE);
+    let (device, acc) = held_with_all();
     let ledger = Ledger::new();
     let operations = sevens(&acc, &ledger);
     let count = operations.len();
@@ -307,7 +308,7 @@ fn acc_with_room() -> Accelerator {
 /// Moved to another thread between submission and completion, and completed there.
 #[test]
 fn moved_in_flight() {
-    let (_device, acc) = late_with_all(LATE);
+    let (device, acc) = held_with_all();
     let (ledger, mut rng) = (Ledger::new(), Rng::new(seed()));
     let threads: Vec<_> = (0..KINDS)
         .map(|kind| {
@@ -316,6 +317,7 @@ fn moved_in_flight() {
             std::thread::spawn(move || block_on(later.name, within(later.name, later.future)))
         })
         .collect();
+    assert_eq!(device.run_until_idle(), KINDS);
     for thread in threads {
         thread.join().unwrap();
     }

@@ -229,6 +229,17 @@ pub fn rdtsc() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// LFENCE and RDTSC: the time stamp counter, not before every earlier load of this thread has its value. What another thread
+/// did before it stored that value is not later than this reading, where the counters of the cores agree.
+#[inline]
+pub fn rdtsc_ordered() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: as for `rdtsc`; LFENCE is part of the baseline, too, and only orders. Not `nomem`: the compiler, too, must
+    // keep loads on their side.
+    unsafe { asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
 /// PAUSE: tells the CPU that this is a spin loop. Around 40 to 140 cycles on CPUs that have the device.
 #[inline]
 pub fn pause() {

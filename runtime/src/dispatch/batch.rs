@@ -5,7 +5,8 @@
 //! before it, and there are two rules:
 //!
 //! * nothing of one level is started, by a device or by the CPU, before everything of lower levels has ended;
-//! * a unit may span levels (the device orders within one BATCH) if nothing else is under way.
+//! * a unit may span levels (the device orders within one BATCH) if nothing else is under way, and if the device's
+//!   success is the end of every member before the last level: what the CPU refines, it reads again.
 //!
 //! A member that the device has failed, or abandoned because an earlier one failed before a fence, is done by the CPU.
 //! Members are collected in order, so the CPU does them in an order that fences allow.
@@ -456,7 +457,7 @@ unsafe impl<T: Send> Sync for Estate<T> {}
 
 /// Writes the descriptors of the next unit. `None` if the queue can take not even the first member.
 ///
-/// It starts with member `start`, and may span levels if `may_fence`; its record goes to address `record`. Gives the
+/// It starts with member `start`, and may span levels if `may_fence` and its members allow it; its record goes to address `record`. Gives the
 /// descriptor to send, and the members in it.
 fn form(
     members: &[Member],
@@ -468,11 +469,14 @@ fn form(
 ) -> Option<(Descriptor, Range<usize>)> {
     let limit = if caps.supports(opcode::BATCH) { caps.max_batch_size() as usize } else { 1 };
     let mut end = start;
+    let mut may_fence = may_fence;
     for member in members[start..].iter().take(limit) {
         let fenced = end > start && member.level != members[end - 1].level;
         if member.outcome.is_some() || fenced && !may_fence {
             break;
         }
+        // To a device a difference is a success, which lets it pass a fence before the CPU has refined it.
+        may_fence &= !member.job.may_refine();
         let Some(mut descriptor) = describe(&member.job, &block.records[end], caps) else { break };
         if fenced {
             descriptor.flags_opcode |= flag::FENCE;

@@ -1,4 +1,5 @@
-//! The wait until everything has ended that an accelerator has given to its queues before.
+//! The wait until every descriptor has ended that an accelerator has given to its queues before. What an operation sends
+//! later, as its next piece or as the rest after a page fault, is not waited for.
 //!
 //! A queue that takes DRAIN is sent one: it completes after everything that was submitted to the queue earlier, by this
 //! process. Where there is no DRAIN, or no room for one, the slots are looked at whose submission is older than the wait. A
@@ -116,7 +117,10 @@ impl DrainFlight {
     pub(crate) fn detach(&mut self) {
         self.stage = Stage::Ended;
         let shared = self.accelerator.shared();
-        if let Some(ticket) = self.ticket.take() {
+        // In a child the list may be locked for ever, by a poller that only the parent has, and nobody reads it.
+        if let Some(ticket) = self.ticket.take()
+            && !shared.is_forked()
+        {
             contain(|| shared.drains.remove(ticket));
         }
         for part in self.parts.drain(..) {
@@ -140,7 +144,8 @@ impl DrainFlight {
             }
             let shared = self.accelerator.shared();
             if let Part::Watched = self.parts[queue] {
-                if shared.oldest(queue as u32, self.begun).is_none() {
+                // A child that was made meanwhile has nothing out.
+                if shared.is_forked() || shared.oldest(queue as u32, self.begun).is_none() {
                     self.parts[queue] = Part::Ended;
                 } else if !insist && shared.queues[queue].is_runaway() {
                     self.detach();
@@ -158,7 +163,9 @@ impl DrainFlight {
     /// Sends a DRAIN to every queue that takes one.
     fn begin(&mut self) {
         self.stage = Stage::Waiting;
-        self.begun = clock::now();
+        // Submissions are stamped by other threads, with plain readings that they take before they submit. What has been
+        // submitted to the knowledge of this thread must not seem to be later; see `Lane::oldest`.
+        self.begun = clock::now_after_all();
         let shared = self.accelerator.shared();
         if shared.queues.is_empty() {
             self.reason = Some(Reason::NoDevice);
@@ -168,6 +175,7 @@ impl DrainFlight {
             self.reason = Some(Reason::Forked);
             return;
         }
+        self.parts.reserve_exact(shared.queues.len());
         for queue in 0..shared.queues.len() as u32 {
             self.parts.push(match send(shared, queue, self.begun) {
                 Ok(submission) => Part::Out(submission),

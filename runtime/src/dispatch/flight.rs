@@ -440,6 +440,7 @@ impl Flight {
             {
                 rest = continuation.descriptor;
                 piece.resume(&completion, &continuation);
+                self.job.correct(&mut rest, &piece);
             }
             if u32::from(self.resumes) < shared.policy.max_resumes {
                 self.resumes += 1;

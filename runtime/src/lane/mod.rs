@@ -28,7 +28,7 @@ use std::cell::UnsafeCell;
 use idxd_sys::{CompletionRecord, Descriptor};
 
 use self::records::Records;
-use self::slot::{Cargo, Slot, State};
+use self::slot::{Cargo, NOT_SUBMITTED, Slot, State};
 use self::sync::FreeList;
 use self::wait::Line;
 use self::watch::WatchSet;
@@ -146,6 +146,8 @@ impl Lane {
     /// Prepares a slot's record for the next submission.
     #[inline]
     pub(crate) fn reset_record(&self, index: u32) {
+        // In this order, for `oldest`.
+        self.slots[index as usize].unstamp();
         self.records[index].reset();
     }
 
@@ -164,12 +166,16 @@ impl Lane {
     /// The oldest submission to queue number `queue`, not after `until`, that has not ended: when it was made, and in which
     /// epoch. `fate` says what has become of the queue since an epoch.
     ///
-    /// A slot that is being filled at this moment may count although nothing of it is out yet; but not for long.
+    /// `until` is an ordered reading of the clock, see [`clock::now_after_all`](crate::clock::now_after_all).
+    ///
+    /// A slot that is being filled at this moment does not count.
     pub(crate) fn oldest(&self, queue: u32, until: u64, fate: impl Fn(u32) -> Fate) -> Option<(u64, u32)> {
         let out = self.slots.iter().zip(0..).filter_map(|(slot, index)| {
             let is_taken = matches!(slot.word().state(), State::Held | State::Orphaned);
+            // The stamp after the status: where that is cleared, an earlier submission's time is gone.
+            let is_incomplete = is_taken && self.status(index) == 0;
             let (its, epoch, at) = slot.stamped();
-            let is_out = is_taken && its == queue && at <= until && self.status(index) == 0;
+            let is_out = is_incomplete && its == queue && at != NOT_SUBMITTED && at <= until;
             (is_out && fate(epoch) != Fate::Lost).then_some((at, epoch))
         });
         out.min()
@@ -262,5 +268,29 @@ pub(crate) fn contain(f: impl FnOnce()) {
         // The panic hook has printed it; the operation that it belonged to is over. The payload is the user's too, and
         // its destructor may panic in turn, so it is not run.
         std::mem::forget(payload);
+    }
+}
+
+#[cfg(all(test, not(dsa_loom)))]
+mod tests {
+    use super::*;
+
+    /// What it was stamped with for an earlier submission is long ago, and would look like a descriptor that is lost.
+    #[test]
+    fn a_slot_that_is_being_filled_is_not_the_oldest() {
+        let lane = Lane::new(1);
+        let oldest = || lane.oldest(0, u64::MAX, |_| Fate::Open);
+        for at in [5, 6] {
+            let index = lane.acquire().expect("it was given back");
+            assert_eq!(oldest(), None, "taken");
+            lane.reset_record(index);
+            assert_eq!(oldest(), None, "filled");
+            lane.slot(index).stamp(0, 0, at);
+            assert_eq!(oldest(), Some((at, 0)), "submitted");
+            // The next piece goes out from the same slot.
+            lane.reset_record(index);
+            assert_eq!(oldest(), None, "filled again");
+            lane.release(index);
+        }
     }
 }

@@ -29,6 +29,8 @@ struct Pass {
     progress: bool,
     /// By queue: submission time and epoch of the oldest among those still waiting.
     oldest: Vec<Option<(u64, u32)>>,
+    /// By queue: the same of all that is out, watched or not. Nothing where nobody waits for it.
+    out: Vec<Option<(u64, u32)>>,
 }
 
 /// Runs until [`Shared::stop`] has been called and nothing is left to watch.
@@ -40,7 +42,8 @@ pub(crate) fn run(shared: Arc<Shared>) {
 }
 
 fn watch(shared: &Arc<Shared>) {
-    let mut pass = Pass { waiting: 0, example: None, progress: false, oldest: vec![None; shared.queues.len()] };
+    let none = vec![None; shared.queues.len()];
+    let mut pass = Pass { waiting: 0, example: None, progress: false, oldest: none.clone(), out: none };
     let mut pace = Pace::new(shared.waiter, clock::now());
     let mut stopping_since = None;
     loop {
@@ -109,8 +112,14 @@ fn look(shared: &Shared, pass: &mut Pass) {
             Seen::Gone => {}
         });
     }
+    // Once for all who wait, and not under the lock that their polls take. Who comes only now may be woken too early; then
+    // its poll looks for itself, and comes again.
+    let is_awaited = shared.drains.any();
+    for (queue, out) in (0..).zip(&mut pass.out) {
+        *out = if is_awaited { shared.oldest(queue, u64::MAX) } else { None };
+    }
     shared.drains.visit(|queue, since| {
-        let oldest = shared.oldest(queue, since);
+        let oldest = pass.out[queue as usize].filter(|&(at, _)| at <= since);
         match oldest {
             None => pass.progress = true,
             Some(blocking) => {

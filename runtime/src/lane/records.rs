@@ -42,8 +42,9 @@ mod imp {
         /// Clears the status, so that the next non-zero value is the next completion.
         #[inline]
         pub(crate) fn reset(&self) {
-            // Relaxed: the submission orders it before anything the device does.
-            self.status_byte().store(0, Ordering::Relaxed);
+            // The submission orders it before anything the device does. Release: whoever sees it sees that the slot's stamp
+            // is gone.
+            self.status_byte().store(0, Ordering::Release);
         }
 
         /// The whole record.
@@ -108,7 +109,7 @@ mod imp {
         }
 
         pub(crate) fn reset(&self) {
-            self.0.store(0, Ordering::Relaxed);
+            self.0.store(0, Ordering::Release);
         }
 
         pub(crate) unsafe fn read(&self) -> idxd_sys::CompletionRecord {

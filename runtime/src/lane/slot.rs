@@ -32,6 +32,9 @@ use super::sync::{AtomicU32, AtomicU64, AtomicWaker, Ordering, UnsafeCell};
 pub(crate) trait Cargo: Send {}
 impl<T: Send> Cargo for T {}
 
+/// In place of a time, while a slot is being filled: what the last descriptor left there would look like one that is lost.
+pub(crate) const NOT_SUBMITTED: u64 = u64::MAX;
+
 const STATE_BITS: u32 = 2;
 const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
 
@@ -77,7 +80,7 @@ impl fmt::Debug for Word {
 #[cfg_attr(not(dsa_loom), repr(align(64)))]
 pub(crate) struct Slot {
     word: AtomicU64,
-    /// Clock ticks at submission, for the watchdog.
+    /// Clock ticks at submission, for the watchdog, or [`NOT_SUBMITTED`].
     submitted_at: AtomicU64,
     /// Index of the queue the descriptor went to, and that queue's epoch at the time.
     queue: AtomicU32,
@@ -101,7 +104,7 @@ impl Slot {
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(Word::new(0, State::Free).0),
-            submitted_at: AtomicU64::new(0),
+            submitted_at: AtomicU64::new(NOT_SUBMITTED),
             queue: AtomicU32::new(0),
             epoch: AtomicU32::new(0),
             waker: AtomicWaker::new(),
@@ -119,8 +122,16 @@ impl Slot {
     pub(crate) fn acquire(&self) -> u64 {
         let word = Word(self.word.load(Ordering::Relaxed));
         debug_assert_eq!(word.state(), State::Free);
-        self.word.store(Word::new(word.generation(), State::Held).0, Ordering::Relaxed);
+        self.unstamp();
+        // Release: whoever sees HELD does not see the last holder's time.
+        self.word.store(Word::new(word.generation(), State::Held).0, Ordering::Release);
         word.generation()
+    }
+
+    /// Forgets when the last descriptor went; by the holder, before it clears the record for the next one.
+    #[inline]
+    pub(crate) fn unstamp(&self) {
+        self.submitted_at.store(NOT_SUBMITTED, Ordering::Relaxed);
     }
 
     /// Notes where and when the descriptor went; by the holder, before it submits.

@@ -6,12 +6,18 @@
 //!
 //! They spin, then yield, then sleep; do not call them from async code with anything large.
 //!
+//! What is written is named before what is read, as in C. There is no range where a slice will do, and no option of a
+//! future: [`cache_flush`] takes no range, and is never [`durable`](crate::CacheFlush::durable). Seeds have calls of their
+//! own, such as [`crc64_from`]; in a scope every CRC begins anew.
+//!
 //! ```
 //! let src = vec![1u8; 100_000];
 //! let mut dst = vec![0u8; 100_000];
 //! dsa::blocking::memcpy(&mut dst, &src)?;
 //! assert_eq!(dsa::blocking::memcmp(&dst, &src), std::cmp::Ordering::Equal);
+//! assert_eq!(dsa::blocking::first_difference(b"same", b"some")?, Some(1));
 //! assert_eq!(dsa::blocking::crc32c(b"123456789"), 0xE306_9283);
+//! assert_eq!(dsa::blocking::crc32c_from(dsa::blocking::crc32c(b"1234"), b"56789"), 0xE306_9283);
 //! # Ok::<(), dsa::Error>(())
 //! ```
 
@@ -107,9 +113,18 @@ impl Blocking<'_> {
     ///
     /// [`Error::LengthMismatch`], before anything is copied.
     pub fn copy_crc32c(self, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
+        self.copy_crc32c_from(0, dst, src)
+    }
+
+    /// As [`copy_crc32c`](Self::copy_crc32c), with the CRC of `src` after what gave `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`], before anything is copied.
+    pub fn copy_crc32c_from(self, seed: u32, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
         check::same_length(dst.len(), src.len())?;
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
-        Ok(unsafe { self.run(Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), 0)) }.0.crc32c())
+        Ok(unsafe { self.run(Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), seed)) }.0.crc32c())
     }
 
     /// Runs several operations on borrowed memory at once, and waits for all of them, see [`Scope`].
@@ -160,14 +175,33 @@ pub fn memcmp(a: &[u8], b: &[u8]) -> Ordering {
     Accelerator::global().blocking().memcmp(a, b)
 }
 
+/// [`Blocking::first_difference`] on the process-wide accelerator.
+///
+/// # Errors
+///
+/// [`Error::LengthMismatch`].
+pub fn first_difference(a: &[u8], b: &[u8]) -> Result<Option<usize>, Error> {
+    Accelerator::global().blocking().first_difference(a, b)
+}
+
 /// [`Blocking::crc32c`] on the process-wide accelerator.
 pub fn crc32c(src: &[u8]) -> u32 {
     Accelerator::global().blocking().crc32c(src)
 }
 
+/// [`Blocking::crc32c_from`] on the process-wide accelerator.
+pub fn crc32c_from(seed: u32, src: &[u8]) -> u32 {
+    Accelerator::global().blocking().crc32c_from(seed, src)
+}
+
 /// [`Blocking::crc64`] on the process-wide accelerator.
 pub fn crc64(src: &[u8]) -> u64 {
     Accelerator::global().blocking().crc64(src)
+}
+
+/// [`Blocking::crc64_from`] on the process-wide accelerator.
+pub fn crc64_from(seed: u64, src: &[u8]) -> u64 {
+    Accelerator::global().blocking().crc64_from(seed, src)
 }
 
 /// [`Blocking::compare_pattern`] on the process-wide accelerator.
@@ -187,6 +221,24 @@ pub fn drain() {
 /// [`Error::LengthMismatch`], before anything is copied.
 pub fn copy_crc32c(dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
     Accelerator::global().blocking().copy_crc32c(dst, src)
+}
+
+/// [`Blocking::copy_crc32c_from`] on the process-wide accelerator.
+///
+/// # Errors
+///
+/// [`Error::LengthMismatch`], before anything is copied.
+pub fn copy_crc32c_from(seed: u32, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
+    Accelerator::global().blocking().copy_crc32c_from(seed, dst, src)
+}
+
+/// [`Blocking::copy_crc64_from`] on the process-wide accelerator.
+///
+/// # Errors
+///
+/// [`Error::CapacityTooSmall`], before anything is copied.
+pub fn copy_crc64_from(seed: u64, dst: &mut [u8], src: &[u8]) -> Result<u64, Error> {
+    Accelerator::global().blocking().copy_crc64_from(seed, dst, src)
 }
 
 /// [`Blocking::scope`] on the process-wide accelerator.

@@ -4,10 +4,11 @@ use std::ops::RangeBounds;
 
 use super::check;
 use super::future::{Operation, operation_future};
-use super::operand::bounds;
+use super::operand::{In, Out, bounds};
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
 use crate::dispatch::Job;
+use crate::error::Error;
 
 operation_future! {
     /// A copy, made by [`Accelerator::copy`] or [`dsa::copy`](crate::copy). Gives both buffers back.
@@ -132,4 +133,14 @@ pub fn copy_within<B: StableBufMut>(buf: B, range: impl RangeBounds<usize>, dst:
 /// [`Accelerator::dualcast`] on the process-wide accelerator.
 pub fn dualcast<S: StableBuf, D: StableBufMut, E: StableBufMut>(src: S, first: D, second: E) -> Dualcast<S, D, E> {
     Accelerator::global().dualcast(src, first, second)
+}
+
+/// Checks a copy to two destinations.
+pub(super) fn plan_dualcast(src: In, first: Out, second: Out) -> Result<Job, Error> {
+    let (to, also) = (first.take(src.len)?, second.take(src.len)?);
+    for dst in [first, second] {
+        check::apart(src.region(), dst.region(src.len))?;
+    }
+    check::apart(first.region(src.len), second.region(src.len))?;
+    Ok(Job::dualcast(src.ptr, to, also, src.len))
 }

@@ -74,7 +74,7 @@ impl Accelerator {
     ///
     /// As for [`Accelerator::copy`].
     pub fn copy_crc64<S: StableBuf, D: StableBufMut>(&self, src: S, dst: D) -> CopyCrc64<S, D> {
-        CopyCrc64(Operation::new(self, (src, dst), |(src, dst)| plan_copy(In::of(src), Out::of(dst))))
+        CopyCrc64(Operation::new(self, (src, dst), |(src, dst)| plan_copy(0, In::of(src), Out::of(dst))))
     }
 }
 
@@ -101,8 +101,8 @@ pub fn copy_crc64<S: StableBuf, D: StableBufMut>(src: S, dst: D) -> CopyCrc64<S,
 }
 
 /// Checks a copy with CRC-64.
-pub(super) fn plan_copy(src: In, dst: Out) -> Result<Job, Error> {
+pub(super) fn plan_copy(seed: u64, src: In, dst: Out) -> Result<Job, Error> {
     let to = dst.take(src.len)?;
     check::apart(src.region(), dst.region(src.len))?;
-    Ok(Job::copy_crc64(src.ptr, to, src.len, 0))
+    Ok(Job::copy_crc64(src.ptr, to, src.len, seed))
 }

@@ -73,7 +73,8 @@ impl Accelerator {
     /// one held. `record` is the record and nothing else: a [`slice`](StableBuf::slice) of `size` bytes of the buffer if
     /// that is longer.
     ///
-    /// The whole record is looked at before anything is written.
+    /// The whole record is looked at before anything is written. A device wants the target aligned to 8 bytes; otherwise
+    /// the CPU does it.
     ///
     /// # Errors
     ///

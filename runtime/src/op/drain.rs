@@ -1,4 +1,4 @@
-//! Drain: the wait for everything earlier.
+//! Drain: the wait for every descriptor that was submitted earlier.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use crate::accelerator::Accelerator;
 use crate::dispatch::DrainFlight;
 use crate::error::Error;
 
-/// A wait for everything earlier, made by [`Accelerator::drain`].
+/// A wait for all that is out, made by [`Accelerator::drain`].
 ///
 /// It begins with the first poll. Dropping it at any time is safe and never blocks.
 #[must_use = "futures do nothing unless awaited"]
@@ -31,12 +31,16 @@ impl Drain {
 }
 
 impl Accelerator {
-    /// Waits until no device works any more on what this accelerator has submitted before the first poll: operations that
-    /// are still awaited, and those whose futures were dropped or forgotten. Then their memory is at rest. Later
-    /// operations are not waited for, and nothing is kept from being submitted.
+    /// Waits until no device works any more on the descriptors that this accelerator has submitted before the first poll.
+    /// Later ones are not waited for, and nothing is kept from being submitted.
+    ///
+    /// Descriptors are waited for, not whole operations. One whose future was dropped or forgotten, or is polled by nobody
+    /// meanwhile, sends no more of them: its memory is at rest when the wait is over. One that is still polled goes on: the
+    /// next piece of what exceeds the largest transfer, the rest after a page fault and the next members of a batch go
+    /// behind the wait, and what is left to the CPU happens in the polls. Await its future to know that it has ended.
     ///
     /// Every queue that takes DRAIN is sent one; where there is none, or no room for one, the accelerator watches over what
-    /// is out. What the CPU does for an operation that is pending is not waited for: it happens in the polls of its future.
+    /// is out.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -61,7 +65,8 @@ impl Accelerator {
 }
 
 impl Blocking<'_> {
-    /// Waits until no device works any more on what the accelerator has submitted before, see [`Accelerator::drain`].
+    /// Waits until no device works any more on the descriptors that the accelerator has submitted before, see
+    /// [`Accelerator::drain`].
     pub fn drain(self) {
         DrainFlight::new(self.accelerator().clone()).wait();
     }

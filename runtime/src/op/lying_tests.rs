@@ -13,11 +13,11 @@ use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
 
 use crate::accelerator::Accelerator;
 use crate::descriptor::{
-    Capabilities, ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, NumericExceptions,
+    Capabilities, ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions,
 };
 use crate::dispatch::{DeltaResult, Policy};
 use crate::op::{BatchValue, BlockList, Conversion, Reduction};
-use crate::stats::{Path, Reason};
+use crate::stats::{Event, Path, Reason};
 use crate::submit::{SubmissionPath, Submitter, Verdict};
 
 /// What the device says to a descriptor.
@@ -257,8 +257,54 @@ fn progress_that_cannot_be() {
         let (first, second) = (vec![0; 64], vec![1; 64]);
         let (result, _) = finish(acc.create_delta(first, second, Vec::with_capacity(80))).unwrap();
         assert_eq!(result, DeltaResult::Record { size: 80 });
+        let (block, tags) = (DifBlock::Bytes512, DifDestination::new(3, 4));
+        let (_, (data, protected)) =
+            finish(acc.dif_insert(vec![9; 1024], Vec::with_capacity(1040), block, tags)).unwrap();
+        let (checked, protected) = finish(acc.dif_check(protected, block, DifSource::new(3, 4))).unwrap();
+        assert_eq!(checked.unwrap().reference, 5);
+        let (_, (_, updated)) =
+            finish(acc.dif_update(protected, vec![0; 1040], block, DifSource::new(3, 4), tags)).unwrap();
+        let (stripped, (_, found)) =
+            finish(acc.dif_strip(updated, vec![0; 1024], block, DifSource::new(3, 4))).unwrap();
+        assert_eq!((stripped.is_ok(), found), (true, data));
         not_believed(&acc, "progress");
     }
+}
+
+/// A page fault behind the first block, whose record lies about the tags of the next one: the rest is sent with the right
+/// ones, so that correct blocks are not called wrong, and no wrong tags are written.
+#[test]
+fn tags_of_a_partial_record() {
+    let acc = accelerator(|d| {
+        let block = if d.opcode() == opcode::DIF_INS { 512 } else { 520 };
+        if d.xfer_size == 3 * block {
+            return record!(status: status::PAGE_FAULT, bytes_completed: block, op_specific: [77, 78]);
+        }
+        // From here on it is honest, and says so if it is asked for other tags than those of the second block.
+        let expected = DifTags { reference: 8, application_mask: 2, application: 4 };
+        let made = DifTags { reference: 1, application_mask: 0, application: 10 };
+        let (expected, made) = match d.opcode() {
+            opcode::DIF_INS => (DifTags::default(), made),
+            opcode::DIF_CHECK => (expected, DifTags::default()),
+            _ => (expected, made),
+        };
+        if d.op_specific[1..] == [expected.word(), made.word()] {
+            record!(status: status::SUCCESS, bytes_completed: d.xfer_size)
+        } else {
+            record!(status: status::DIF_ERROR, result: DifStatus::REFERENCE.bits())
+        }
+    });
+    let block = DifBlock::Bytes512;
+    let expected = DifSource::new(7, 4).application_mask(2);
+    let made = DifDestination::new(1, 9).fixed_reference(true).counting_application(true);
+    let (checked, _) = finish(acc.dif_check(vec![0; 1560], block, expected)).unwrap();
+    assert_eq!(checked.unwrap().reference, 10);
+    let (tags, _) = finish(acc.dif_insert(vec![0; 1536], vec![0; 1560], block, made)).unwrap();
+    assert_eq!((tags.reference, tags.application), (1, 12));
+    let (updated, _) = finish(acc.dif_update(vec![0; 1560], vec![0; 1560], block, expected, made)).unwrap();
+    assert_eq!(updated.map(|(source, made)| (source.reference, made.application)), Ok((10, 12)));
+    let stats = acc.stats();
+    assert_eq!((stats.total_operations(Path::Device), stats.event(Event::Resumes)), (3, 3), "{stats}");
 }
 
 /// The same inside of a batch, whose own record says that all is well.

@@ -180,9 +180,9 @@ impl Accelerator {
     /// results, one block of them, to the start of `dst`, which need not be initialised.
     ///
     /// Every block after the first is one operation, which rounds, wraps around or saturates: to the wider one of the two
-    /// types, and at the last block to the type of the results. A single block is converted; without one, nothing is written. A device does it for lists up
-    /// to its limit, and blocks up to another (DSACAP0); longer ones are the CPU's. Alignment is as for
-    /// [`type_convert`](Self::type_convert), of every block.
+    /// types, and at the last block to the type of the results. A single block is converted; without one, nothing is
+    /// written. A device does it for lists up to its limit, and blocks up to another (DSACAP0); longer ones are the CPU's.
+    /// Alignment is as for [`type_convert`](Self::type_convert), of every block.
     ///
     /// # Errors
     ///
@@ -210,6 +210,16 @@ impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
     /// Adds a reduce, as [`Accelerator::reduce`].
     pub fn reduce(&mut self, first: S, second: S, dst: D, reduction: Reduction) -> &mut Self {
         self.push(BatchBuffers::Reduce(first, second, dst), Task::Reduce(reduction))
+    }
+
+    /// Adds a reduce in place, as [`Accelerator::reduce_in_place`].
+    pub fn reduce_in_place(&mut self, first: D, second: S, reduction: Reduction) -> &mut Self {
+        self.push(BatchBuffers::ReduceInPlace(first, second), Task::ReduceInPlace(reduction))
+    }
+
+    /// Adds a reduce to two destinations, as [`Accelerator::reduce_dualcast`].
+    pub fn reduce_dualcast(&mut self, first: S, second: S, one: D, other: D, reduction: Reduction) -> &mut Self {
+        self.push(BatchBuffers::ReduceDualcast(first, second, one, other), Task::ReduceDualcast(reduction))
     }
 
     /// Adds a gather-reduce, as [`Accelerator::gather_reduce`].

@@ -32,6 +32,10 @@ pub(crate) async fn single_calls(backend: &Backend) {
             assert_eq!(crc, crc_oracle(0, &src));
             let seeded = backend.call(by, 1, "crc32c", || blocking.crc32c_from(99, &src));
             assert_eq!(seeded, crc_oracle(99, &src));
+            dst.fill(0);
+            let seeded = backend.call(by, 1, "copy_crc32c", || blocking.copy_crc32c_from(99, &mut dst, &src));
+            assert_eq!(seeded, Ok(crc_oracle(99, &src)));
+            assert_same(&dst, &src, "copy_crc32c");
         }
     }
     let (mut short, long) = ([0; 3], [0; 4]);

@@ -1,6 +1,6 @@
 //! The operations beyond copy, fill, compare and CRC-32C as members of batches.
 
-use dsa::buf::StableBuf;
+use dsa::buf::{Pool, StableBuf};
 use dsa::descriptor::Capabilities;
 use dsa::stats::{Path, Stats};
 use dsa::{
@@ -43,7 +43,8 @@ fn written(item: BatchItem<Buf, Buf>) -> Buf {
         | BatchBuffers::ScatterCopy(_, dst, _)
         | BatchBuffers::ScatterFill(dst, _)
         | BatchBuffers::TypeConvert(_, dst)
-        | BatchBuffers::Reduce(_, _, dst) => dst,
+        | BatchBuffers::Reduce(_, _, dst)
+        | BatchBuffers::ReduceInPlace(dst, _) => dst,
         BatchBuffers::DifCheck(src)
         | BatchBuffers::ComparePattern(src)
         | BatchBuffers::CacheFlush(src)
@@ -87,6 +88,8 @@ pub(crate) async fn every_later_kind_of_member(backend: &Backend) {
         batch.scatter_fill(a.clone(), list(), 9u8);
         batch.type_convert(a.clone(), room(), Conversion::new(DataType::Int8, DataType::Int16));
         batch.reduce(a.clone(), b.clone(), room(), xor).gather_reduce(a.clone(), list(), room(), xor);
+        let and = Reduction::new(ComputeType::And, DataType::Int32);
+        batch.reduce_in_place(a.clone(), b.clone(), and).reduce_in_place(a.clone(), b.clone(), xor);
         let supports = |op: u8| backend.offers(|caps| caps.supports(op));
         let offered = [
             backend.offers(Capabilities::fill_16),
@@ -109,6 +112,9 @@ pub(crate) async fn every_later_kind_of_member(backend: &Backend) {
             supports(opcode::TYPE_CONV),
             supports(opcode::REDUCE),
             supports(opcode::GATHER_REDUCE),
+            supports(opcode::REDUCE),
+            // What is no longer the same when it is done over.
+            false,
         ];
         assert_eq!(batch.len(), offered.len());
         let before = acc.stats();
@@ -142,6 +148,8 @@ pub(crate) async fn every_later_kind_of_member(backend: &Backend) {
             BatchValue::Exceptions(none),
             BatchValue::Exceptions(none),
             BatchValue::Exceptions(none),
+            BatchValue::Exceptions(none),
+            BatchValue::Exceptions(none),
         ];
         assert_eq!(values, expected, "round {round}");
 
@@ -169,6 +177,31 @@ pub(crate) async fn every_later_kind_of_member(backend: &Backend) {
         assert_same(&next(), &xor(&a, &b), "reduce");
         let blocks = places.map(|place| &a[place..place + 256]);
         assert_same(&next(), &xor(&xor(blocks[0], blocks[1]), blocks[2]), "gather-reduce");
+        assert_same(&next(), &a.iter().zip(&b).map(|(a, b)| a & b).collect::<Buf>(), "reduce in place");
+        assert_same(&next(), &xor(&a, &b), "reduce in place");
+    }
+}
+
+pub(crate) async fn both_destinations_of_a_reduce(backend: &Backend) {
+    let (acc, mut rng) = (&backend.accelerator, Rng::new(seed()));
+    let (a, b) = (rng.bytes(4000), rng.bytes(4000));
+    // Buffers of whole pages have the same offset in theirs.
+    let pool = Pool::builder().buffers(6).size(4096).build().unwrap();
+    let xor = Reduction::new(ComputeType::Xor, DataType::Int64);
+    let mut batch = acc.batch();
+    for _ in 0..3 {
+        batch.reduce_dualcast(a.clone(), b.clone(), pool.try_get().unwrap(), pool.try_get().unwrap(), xor);
+    }
+    let before = acc.stats();
+    let items = within("batch", batch.submit()).await;
+    let offered = backend.offers(|caps| caps.supports(opcode::REDUCE_DUALCAST));
+    judge(backend, &acc.stats().since(&before), &[offered; 3]);
+    let expected: Buf = a.iter().zip(&b).map(|(a, b)| a ^ b).collect();
+    for item in items {
+        assert_eq!(item.result, Ok(BatchValue::Exceptions(NumericExceptions::empty())));
+        let Some(BatchBuffers::ReduceDualcast(_, _, one, other)) = item.buffers else { panic!("other buffers") };
+        assert_same(&one, &expected, "first destination");
+        assert_same(&other, &expected, "second destination");
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) async fn memory_calls(backend: &Backend) {
         let copied = backend.call_as(opcode::COPY_CRC, who, "copy", || blocking.copy_crc64(&mut dst, &a));
         assert_eq!(copied, Ok(crc));
         assert_same(&dst, &a, "copy");
+        let seeded = backend.call_as(opcode::COPY_CRC, who, "copy", || blocking.copy_crc64_from(crc, &mut dst, &b));
+        assert_eq!(seeded, Ok(oracle::crc64(crc, &b)));
+        assert_same(&dst, &b, "copy");
         let first = a.first().copied().unwrap_or(0);
         let who = by_size(len);
         let difference = backend.call_as(opcode::COMPVAL, who, "pattern", || blocking.compare_pattern(&a, first));
@@ -45,7 +48,7 @@ pub(crate) async fn memory_calls(backend: &Backend) {
         let mut record = vec![0; (len / 8 * 10).max(80)];
         let limit = record.len().max(len) as u64;
         let who = backend.by(len, |caps| caps.supports(opcode::CR_DELTA) && limit <= caps.max_transfer_size());
-        let result = backend.call_as(opcode::CR_DELTA, who, "create", || blocking.create_delta(&a, &b, &mut record));
+        let result = backend.call_as(opcode::CR_DELTA, who, "create", || blocking.create_delta(&mut record, &a, &b));
         assert_eq!(result, Ok(if size == 0 { DeltaResult::Equal } else { DeltaResult::Record { size } }));
         assert_same(&record[..size], &delta, "create");
         let who = backend.by(size, |caps| caps.supports(opcode::AP_DELTA) && len as u64 <= caps.max_transfer_size());
@@ -57,6 +60,18 @@ pub(crate) async fn memory_calls(backend: &Backend) {
         let who = by(backend, opcode::TRANSL_FETCH, len);
         backend.call_as(opcode::TRANSL_FETCH, who, "fetch", || blocking.translation_fetch(&a)).unwrap();
     }
+    // Two destinations, at the same offset in their pages, and not.
+    let (src, mut memory) = (rng.bytes(4096), vec![0; 5 * 4096]);
+    for (apart, who) in [(8192, by_size(4096)), (4096 + 512, By::Cpu)] {
+        memory.fill(0);
+        let (one, other) = memory.split_at_mut(apart);
+        backend.call_as(opcode::DUALCAST, who, "dualcast", || blocking.dualcast(one, other, &src)).unwrap();
+        assert_same(&one[..4096], &src, "first");
+        assert_same(&other[..4096], &src, "second");
+        assert!(one[4096..].iter().chain(&other[4096..]).all(|&byte| byte == 0), "beyond the source");
+    }
+    let small = Err(Error::CapacityTooSmall { needed: 4096, capacity: 7 });
+    assert_eq!(blocking.dualcast(&mut memory, &mut [0; 7], &src), small);
     let mut short = [0; 7];
     assert_eq!(blocking.copy_crc64(&mut short, &[0; 8]), Err(Error::CapacityTooSmall { needed: 8, capacity: 7 }));
     assert_eq!(blocking.apply_delta(&mut short, &[]), Err(Error::SizeNotMultiple { size: 7, unit: 8 }));
@@ -197,7 +212,7 @@ pub(crate) async fn later_scopes(backend: &Backend) {
         let copy = s.copy_crc64(copied, &b).unwrap();
         let pattern = s.compare_pattern(&a, a[0]);
         s.fill_wide(filled, *b"0123456789abcdef").unwrap();
-        let delta = s.create_delta(&a, &a, record).unwrap();
+        let delta = s.create_delta(record, &a, &a).unwrap();
         let strip = s.dif_strip(stripped, &protected, DifBlock::Bytes512, expected(&first)).unwrap();
         s.gather_copy(gathered, &a, &list).unwrap();
         let sum = s.reduce(sums, &a, &b, add).unwrap();

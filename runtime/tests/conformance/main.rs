@@ -72,7 +72,7 @@ macro_rules! conformance {
                 lists: every_format_and_block, lists_of_every_length, blocks_at_every_alignment;
                 typed: conversions_of_integers, conversions_of_floats, reductions_of_integers, reductions_of_floats,
                     results_in_place, two_destinations, chains, elements_at_odd_addresses;
-                later_batches: every_later_kind_of_member, mismatches_before_a_fence, mistakes_of_later_members;
+                later_batches: every_later_kind_of_member, both_destinations_of_a_reduce, mismatches_before_a_fence, mistakes_of_later_members;
                 later_blocking: memory_calls, integrity_calls, element_calls, later_scopes;
             }
         }

@@ -1,4 +1,5 @@
-//! A device that starts every descriptor late, which holds the moment still at which things go wrong.
+//! A device that starts every descriptor late, or when it is told to, which holds the moment still at which things go
+//! wrong.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,9 +28,17 @@ pub(crate) fn late_with_all(delay: Duration) -> (Device, Accelerator) {
     late_on(Config::diamond_rapids(), delay)
 }
 
+/// The same on one that executes nothing before the test has it do so ([`Device::run_until_idle`]).
+pub(crate) fn held_with_all() -> (Device, Accelerator) {
+    accelerator(Config::diamond_rapids().manual())
+}
+
 fn late_on(preset: Config, delay: Duration) -> (Device, Accelerator) {
-    let config = preset.queue(WqConfig::shared(64)).engines(4);
-    let device = Device::new(config.fault(FaultRule::new(Effect::Delay(delay)))).unwrap();
+    accelerator(preset.fault(FaultRule::new(Effect::Delay(delay))))
+}
+
+fn accelerator(config: Config) -> (Device, Accelerator) {
+    let device = Device::new(config.queue(WqConfig::shared(64)).engines(4)).unwrap();
     let mut policy = Policy::default();
     policy.min_device_size = 0;
     policy.lanes = 1;

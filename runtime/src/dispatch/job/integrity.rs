@@ -1,7 +1,7 @@
 //! Jobs on blocks with data-integrity fields: check, insert, strip, update, DIX generate.
 //!
-//! Pieces and slices are whole blocks. The tags that a piece begins with follow from how many blocks came before; what a
-//! record says of them is not needed. A mismatch ends a job, and is a result.
+//! Pieces and slices are whole blocks. The tags that a piece begins with, or the rest of one after a page fault, follow from
+//! how many blocks came before; what a record says of them is not used. A mismatch ends a job, and is a result.
 
 use idxd_sys::{CompletionRecord, Descriptor, dif, status};
 
@@ -173,6 +173,13 @@ impl Work for Integrity {
                 build!(DixGenerate::new(src, dst, len, block, made)).cache_control(cache).build(caps)
             }
         }
+    }
+
+    fn correct(&self, rest: &mut Descriptor, piece: &Piece) {
+        let tags = self.checked.after(piece.advanced / self.units().0).tags();
+        // On the side without tags both are zero: there the bytes are reserved.
+        rest.op_specific[1] = tags.source.word();
+        rest.op_specific[2] = tags.destination.word();
     }
 
     fn outcome_of(

@@ -137,6 +137,11 @@ trait Work {
         false
     }
 
+    /// Whether [`Work::absorb`] may ask the CPU to go on after a device has succeeded.
+    fn may_refine(&self) -> bool {
+        false
+    }
+
     /// The next piece for a device with these capabilities; 0, or what [`Work::describe`] refuses, if there is none.
     fn next_piece(&self, caps: &Capabilities) -> u64;
 
@@ -145,6 +150,10 @@ trait Work {
 
     /// The descriptor for the next `piece`.
     fn describe(&self, piece: u64, extras: Extras, caps: &Capabilities) -> Result<Descriptor, DescriptorError>;
+
+    /// Puts into `rest`, which goes on with `piece` after a page fault, what the job knows better than a record. Its place
+    /// and its size are those of `piece` already.
+    fn correct(&self, _rest: &mut Descriptor, _piece: &Piece) {}
 
     /// What a record says of a piece, or of the rest of one; `None` if the piece is not done, or the record contradicts
     /// the descriptor.
@@ -225,6 +234,11 @@ impl Job {
         each!(self, work => work.is_for_cpu())
     }
 
+    /// Whether the CPU may have to look at the sources once more after a device has succeeded.
+    pub(crate) fn may_refine(&self) -> bool {
+        each!(self, work => work.may_refine())
+    }
+
     /// The next piece for a device with these capabilities. If there is none, nobody can describe it.
     #[inline]
     pub(crate) fn next_piece(&self, caps: &Capabilities) -> u64 {
@@ -248,6 +262,11 @@ impl Job {
     ) -> Result<Descriptor, DescriptorError> {
         let extras = Extras { record, cached: cached && caps.cache_control() };
         each!(self, work => work.describe(piece, extras, caps))
+    }
+
+    /// Puts into `rest`, which goes on with `piece` after a page fault, what the job knows better than a record.
+    pub(crate) fn correct(&self, rest: &mut Descriptor, piece: &Piece) {
+        each!(self, work => work.correct(rest, piece));
     }
 
     /// What a record says of `piece` after `sent`, which was its descriptor, or that of its rest; `None` if the piece is

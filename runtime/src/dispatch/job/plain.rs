@@ -194,6 +194,11 @@ impl Work for Plain {
     }
 
     #[inline]
+    fn may_refine(&self) -> bool {
+        self.kind == Kind::ComparePattern
+    }
+
+    #[inline]
     fn next_piece(&self, caps: &Capabilities) -> u64 {
         let limit = caps.max_transfer_size();
         if self.kind == Kind::Copy && self.aux != 0 {

@@ -55,6 +55,10 @@ pub enum BatchBuffers<S, D> {
     TypeConvert(S, D),
     /// Of a reduce: first and second source, and destination.
     Reduce(S, S, D),
+    /// Of a reduce in place: first source, which is the destination, and second source.
+    ReduceInPlace(D, S),
+    /// Of a reduce to two destinations: first and second source, first and second destination.
+    ReduceDualcast(S, S, D, D),
 }
 
 /// What a batch member yields.
@@ -106,6 +110,8 @@ pub(crate) enum Task {
     ScatterFill(Pattern),
     TypeConvert(Conversion),
     Reduce(Reduction),
+    ReduceInPlace(Reduction),
+    ReduceDualcast(Reduction),
     GatherReduce(Reduction),
 }
 
@@ -130,8 +136,9 @@ impl<S: StableBuf, D: StableBufMut> BatchBuffers<S, D> {
             | Self::ScatterCopy(_, dst, _)
             | Self::ScatterFill(dst, _)
             | Self::TypeConvert(_, dst)
-            | Self::Reduce(_, _, dst) => [Some(dst), None],
-            Self::Dualcast(_, first, second) => [Some(first), Some(second)],
+            | Self::Reduce(_, _, dst)
+            | Self::ReduceInPlace(dst, _) => [Some(dst), None],
+            Self::Dualcast(_, first, second) | Self::ReduceDualcast(_, _, first, second) => [Some(first), Some(second)],
             _ => [None, None],
         }
     }
@@ -151,10 +158,12 @@ impl<S: StableBuf, D: StableBufMut> BatchBuffers<S, D> {
             | Self::TranslationFetch(src)
             | Self::Gather(src, ..)
             | Self::ScatterCopy(src, ..)
-            | Self::TypeConvert(src, _) => [Some(src), None],
-            Self::Compare(first, second) | Self::CreateDelta(first, second, _) | Self::Reduce(first, second, _) => {
-                [Some(first), Some(second)]
-            }
+            | Self::TypeConvert(src, _)
+            | Self::ReduceInPlace(_, src) => [Some(src), None],
+            Self::Compare(first, second)
+            | Self::CreateDelta(first, second, _)
+            | Self::Reduce(first, second, _)
+            | Self::ReduceDualcast(first, second, ..) => [Some(first), Some(second)],
             Self::Fill(_) | Self::ScatterFill(..) => [None, None],
         }
     }
@@ -185,7 +194,7 @@ impl Task {
             }
             _ => {}
         }
-        let Parts { reads: [first, second], writes: [dst, _], list } = buffers.parts();
+        let Parts { reads: [first, second], writes: [dst, other], list } = buffers.parts();
         let list = || list.expect("a task with a list has one");
         match self {
             Self::Copy | Self::Dualcast => unreachable!("planned above"),
@@ -197,7 +206,7 @@ impl Task {
                 check::apart(first.region(), dst.region(first.len))?;
                 Ok(Job::copy_crc32c(first.ptr, to, first.len, 0))
             }
-            Self::CopyCrc64 => crc64::plan_copy(first, dst),
+            Self::CopyCrc64 => crc64::plan_copy(0, first, dst),
             Self::Compare => {
                 check::same_length(first.len, second.len)?;
                 Ok(Job::compare(first.ptr, second.ptr, first.len))
@@ -214,6 +223,8 @@ impl Task {
             Self::ScatterFill(pattern) => lists::fill(dst, list(), pattern),
             Self::TypeConvert(conversion) => typed::plan_convert(conversion, first, dst),
             Self::Reduce(reduction) => typed::plan_reduce(reduction, first, second, dst),
+            Self::ReduceInPlace(reduction) => typed::plan_reduce_in_place(reduction, dst, first),
+            Self::ReduceDualcast(reduction) => typed::plan_reduce_dualcast(reduction, [first, second], [dst, other]),
             Self::GatherReduce(reduction) => typed::plan_gather_reduce(reduction, first, list(), dst),
         }
     }

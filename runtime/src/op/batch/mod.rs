@@ -21,8 +21,13 @@ use crate::error::Error;
 ///
 /// Members run in no particular order, at the same time, except that everything after a [`fence`](Batch::fence) starts
 /// after everything before it has ended. Sources are of type `S` and destinations of type `D`; where they differ from
-/// member to member, `Box<dyn StableBuf>` and `Box<dyn StableBufMut>` serve. Unlike a single operation, a batch allocates: a few
-/// times in all, whatever the number of members.
+/// member to member, `Box<dyn StableBuf>` and `Box<dyn StableBufMut>` serve. Unlike most single operations, a batch
+/// allocates: a few times in all, and once more for each scatter list that is not in ascending order.
+///
+/// Not every operation has a form here. A member is one descriptor at most, and what it works on is fixed when the batch is
+/// submitted: so there is no `copy_within`, which may take several, no CRC that goes on from another one, and no `drain`,
+/// which a device takes in no BATCH. A cache flush is of the whole buffer (a [`slice`](StableBuf::slice) of one will do), and
+/// not durable.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -2,10 +2,12 @@
 
 use super::{borrowed, borrowed_operand, borrowed_type, nothing};
 use crate::dispatch::{DeltaResult, Flushed, Job, Outcome};
+use crate::error::Error;
 use crate::op::blocking::Blocking;
 use crate::op::fill::{Pattern, WidePattern};
+use crate::op::operand::{In, Out};
 use crate::op::scope::{Scope, Ticket};
-use crate::op::{cache, crc64, delta, fill};
+use crate::op::{cache, copy, crc64, delta, fill};
 
 borrowed! {
     /// Fills `dst` with 16 bytes, repeated.
@@ -15,11 +17,16 @@ borrowed! {
 
     /// Copies `src` to the start of `dst` and gives the CRC-64 of the bytes.
     fn copy_crc64(write dst, read src) -> Result<u64> {
-        crc64::plan_copy(src, dst) => Outcome::crc
+        crc64::plan_copy(0, src, dst) => Outcome::crc
+    }
+
+    /// Copies `src` to the starts of `first` and `second`.
+    fn dualcast(write first, write second, read src) -> Result<()> {
+        copy::plan_dualcast(src, first, second) => nothing
     }
 
     /// Records in `record` how `second` differs from `first`.
-    fn create_delta(read first, read second, write record) -> Result<DeltaResult> {
+    fn create_delta(write record, read first, read second) -> Result<DeltaResult> {
         delta::create(first, second, record) => Outcome::delta
     }
 
@@ -50,6 +57,17 @@ impl Blocking<'_> {
     pub fn crc64_from(self, seed: u64, src: &[u8]) -> u64 {
         // SAFETY: `src` is borrowed until `run` returns, and is only read.
         unsafe { self.run(Job::crc64(src.as_ptr(), src.len(), seed)) }.0.crc()
+    }
+
+    /// As [`copy_crc64`](Self::copy_crc64), with the CRC of `src` after what gave `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CapacityTooSmall`], before anything is copied.
+    pub fn copy_crc64_from(self, seed: u64, dst: &mut [u8], src: &[u8]) -> Result<u64, Error> {
+        let job = crc64::plan_copy(seed, In::from(src), Out::from(dst))?;
+        // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
+        Ok(unsafe { self.run(job) }.0.crc())
     }
 
     /// Offset of the first byte in which `src` differs from a repeated pattern, see

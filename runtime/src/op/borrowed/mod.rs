@@ -15,7 +15,7 @@ pub use elements::{
     gather_copy, gather_reduce, reduce, reduce_dualcast, reduce_in_place, scatter_copy, scatter_fill, type_convert,
 };
 pub use integrity::{dif_check, dif_insert, dif_strip, dif_update, dix_generate};
-pub use memory::{apply_delta, cache_flush, copy_crc64, create_delta, fill_wide, translation_fetch};
+pub use memory::{apply_delta, cache_flush, copy_crc64, create_delta, dualcast, fill_wide, translation_fetch};
 
 /// The type of a borrowed operand.
 macro_rules! borrowed_type {
