@@ -12,7 +12,8 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use dsa_emulator::trap::{Portal, foreign_action, install};
+use dsa_emulator::trap::decode::Kind;
+use dsa_emulator::trap::{Portal, foreign_action, install, trapped};
 use dsa_emulator::{Client, Config, Device};
 use idxd_sys::{Descriptor, instr, opcode};
 
@@ -56,6 +57,7 @@ const DEADLY: &[(Case, i32)] = &[
     (("UMONITOR of nothing", monitor_nowhere), libc::SIGSEGV),
     (("MONITORX with extensions", extensions), libc::SIGSEGV),
     (("portal that was dropped", dropped_portal), libc::SIGSEGV),
+    (("portal that has left its page", page_left_behind), libc::SIGSEGV),
     (("stack overflow", stack_overflow), libc::SIGABRT),
 ];
 
@@ -65,10 +67,13 @@ const HARMLESS: &[Case] = &[
     ("previous handler", previous_handler),
     ("previous handler with one argument", previous_plain_handler),
     ("previous handler's mask", previous_mask),
+    ("previous handler's mask at a fault of the instruction", mask_at_a_fault),
+    ("signal that comes with the trap", other_signals_wait),
     ("fault told to a previous handler", told_of_faults),
     ("handler that comes later and is told", later_handler),
     ("fork", fork),
     ("limit of portals", limit_of_portals),
+    ("pages that portals leave", pages_left_behind),
 ];
 
 #[test]
@@ -339,6 +344,11 @@ fn dropped_portal() {
     }
 }
 
+fn page_left_behind() {
+    let (portal, _client) = new_portal();
+    submit(portal.into_page(), noop().cast());
+}
+
 /// What a previous handler was told: signal, code, address.
 static TOLD: (AtomicI32, AtomicI32, AtomicU64) = (AtomicI32::new(0), AtomicI32::new(0), AtomicU64::new(0));
 static CALLS: AtomicI32 = AtomicI32::new(0);
@@ -411,6 +421,63 @@ fn previous_mask() {
     send(libc::SIGILL);
     assert_eq!(told(), (1, 1, 0));
     assert_eq!((is_blocked(libc::SIGILL), is_blocked(libc::SIGUSR1)), (0, 0), "and it ends with the handler");
+}
+
+/// The handler of SIGILL has nearly everything blocked when it raises the fault.
+fn mask_at_a_fault() {
+    extern "C" fn look(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        note_and_step(signal, info, context);
+        let blocked = [libc::SIGSEGV, libc::SIGUSR1, libc::SIGILL, libc::SIGUSR2, libc::SIGTERM].map(is_blocked);
+        assert_eq!(blocked, [1, 1, 0, 0, 0]);
+    }
+    install_before(libc::SIGSEGV, look as *const () as usize, libc::SA_SIGINFO, Some(libc::SIGUSR1));
+    let (portal, _client) = new_portal();
+    // 66 45 0F 38 F8 01: the previous handler steps over the store.
+    STEP.store(6, Ordering::Relaxed);
+    store(portal.as_ptr(), NOWHERE);
+    assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+    assert_eq!([libc::SIGSEGV, libc::SIGUSR1, libc::SIGTERM].map(is_blocked), [0; 3], "and it ends with the handler");
+}
+
+/// Two signals are pending when both are unblocked: the kernel begins with the one that an instruction raises, and would
+/// put the other's handler before the first instruction of ours, unless ours defers it.
+fn other_signals_wait() {
+    static CARRIED_OUT: AtomicU64 = AtomicU64::new(u64::MAX);
+    extern "C" fn look(_: i32) {
+        CARRIED_OUT.store(trapped(Kind::Enqcmd), Ordering::Relaxed);
+    }
+    const ILL_ILLOPN: i64 = 2;
+    let (portal, client) = new_portal();
+    install_before(libc::SIGUSR1, look as *const () as usize, 0, None);
+    let both = 1u64 << (libc::SIGILL - 1) | 1 << (libc::SIGUSR1 - 1);
+    // What the kernel would say of an instruction that it does not know.
+    let mut information = [0u64; 16];
+    information[0] = libc::SIGILL as u64;
+    information[1] = ILL_ILLOPN as u64;
+    // SAFETY: masks and information are our own; both signals have handlers. The descriptor needs nothing to live.
+    unsafe {
+        let (process, thread) = (libc::getpid(), libc::gettid());
+        assert_eq!(libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const both, 0, 8), 0);
+        assert_eq!(libc::raise(libc::SIGUSR1), 0);
+        let queued = libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGILL, &raw const information);
+        assert_eq!(queued, 0);
+        asm!(
+            "syscall",
+            "enqcmd r8, [r9]",
+            in("rax") libc::SYS_rt_sigprocmask,
+            in("rdi") i64::from(libc::SIG_UNBLOCK),
+            in("rsi") &raw const both,
+            in("rdx") 0,
+            in("r10") 8,
+            in("r8") portal.as_ptr(),
+            in("r9") noop(),
+            lateout("rax") _,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    assert_eq!(CARRIED_OUT.load(Ordering::Relaxed), 1, "behind the instruction");
+    client.quiesce();
 }
 
 fn called_once() {
@@ -523,4 +590,26 @@ fn limit_of_portals() {
     assert!(error.to_string().contains("64 portals"), "{error}");
     drop(portals);
     assert!(Portal::new(client).is_ok(), "places come back");
+}
+
+/// Of a portal that leaves its page, the place comes back and the page stays, and is the caller's to unmap.
+fn pages_left_behind() {
+    let device = Device::new(Config::sapphire_rapids()).unwrap();
+    let client = Arc::new(device.open(0).unwrap());
+    // Whether a mapping of this thread's choice finds room there. It stays.
+    let is_free = |page: *mut u8| {
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: by its kind a new mapping that replaces none.
+        unsafe { libc::mmap(page.cast(), 4096, libc::PROT_NONE, kind, -1, 0) == page.cast() }
+    };
+    let mut freed = 0;
+    for round in 0..100 {
+        let page = Portal::new(Arc::clone(&client)).unwrap().into_page();
+        assert!(!is_free(page), "{round}");
+        // SAFETY: the page is the caller's.
+        assert_eq!(unsafe { libc::munmap(page.cast(), 4096) }, 0);
+        freed += i32::from(is_free(page));
+    }
+    // Another thread may have mapped memory of its own there, now and then.
+    assert_ne!(freed, 0);
 }

@@ -29,6 +29,9 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("restricted", restricted),
 ];
 
+/// One that must run on the first thread.
+pub(crate) const ON_FIRST_THREAD: (&str, fn()) = ("exits_in_the_allocator", exits_in_the_allocator);
+
 /// Copies, checksums and batches on both kinds of queue.
 fn operations() {
     for name in ["wq0.0", "wq0.1"] {
@@ -216,6 +219,18 @@ fn portals() {
             assert_eq!(unsafe { libc::munmap(page.cast(), PAGE) }, 0);
         }
     }
+    // What the kernel refuses takes no portal away, and a mapping may take a portal's place.
+    let queue = Queue::with_portal("wq0.1");
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: the first address is none of a page; the page is our own, and not used as a portal any more.
+    unsafe {
+        assert_eq!(libc::munmap(queue.portal.wrapping_sub(64).cast(), PAGE), -1);
+        assert_eq!(queue.run(opcode::NOP, 0, Descriptor::default()).status, status::SUCCESS);
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        assert_eq!(libc::mmap(queue.portal.cast(), PAGE, access, kind, -1, 0), queue.portal.cast());
+        assert_eq!(queue.portal.read_volatile(), 0);
+        assert_eq!(libc::munmap(queue.portal.cast(), PAGE), 0);
+    }
     // Each slot of the page leads to the queue, and a file that is closed leaves its portal.
     let mut queue = Queue::with_portal("wq0.1");
     // SAFETY: our own file.
@@ -378,6 +393,33 @@ fn exits() {
     queue.run(opcode::NOP, 0, Descriptor::default());
     // SAFETY: ends the process.
     unsafe { libc::_exit(7) };
+}
+
+/// Ends by `_exit` in a signal handler that has interrupted the allocator, which holds the lock of this thread's part of
+/// the heap.
+fn exits_in_the_allocator() {
+    extern "C" fn leave(_: i32) {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(7) }
+    }
+    unsafe extern "C" {
+        fn malloc_stats();
+    }
+    let queue = Queue::with_portal("wq0.0");
+    queue.run(opcode::NOP, 0, Descriptor::default());
+    let mut ends = [0; 2];
+    // The call at the end prints something of each part of the heap, whose lock it holds. It begins with the first thread's.
+    // It goes to a pipe that nobody reads, and so raises a signal.
+    // SAFETY: the handler has one argument; the files are our own.
+    unsafe {
+        // Not for ever.
+        libc::alarm(60);
+        assert_ne!(libc::signal(libc::SIGPIPE, leave as *const () as usize), libc::SIG_ERR);
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+        assert_eq!(libc::close(ends[0]), 0);
+        assert_eq!(libc::dup2(ends[1], libc::STDERR_FILENO), libc::STDERR_FILENO);
+        malloc_stats();
+    }
 }
 
 /// Finds a device that the kernel would restrict, as the superuser or as a user.

@@ -86,7 +86,7 @@ fn portals_follow_the_drivers_rules() {
     if !is_possible() {
         return;
     }
-    assert_eq!(client("", "portals").success().of_queue("wq0.1", "nop"), 64);
+    assert_eq!(client("", "portals").success().of_queue("wq0.1", "nop"), 65);
     let ran = client("", "stale_portal");
     assert_eq!((ran.code, ran.counter("processes")), (128 + 11, 0), "{}\n{}", ran.out, ran.err);
 }
@@ -143,6 +143,15 @@ fn counters_survive_an_exit_past_everything() {
     }
     let ran = client("--check-used", "exits");
     assert_eq!((ran.code, ran.counter("executed"), ran.counter("status")), (7, 1, 7), "{}", ran.err);
+}
+
+#[test]
+fn counters_survive_an_exit_out_of_the_allocator() {
+    if !is_possible() {
+        return;
+    }
+    let ran = client("--check-used", "exits_in_the_allocator");
+    assert_eq!((ran.code, ran.counter("executed"), ran.counter("processes")), (7, 1, 1), "{}", ran.err);
 }
 
 #[test]

@@ -10,6 +10,18 @@ mod devices;
 mod queue;
 mod rig;
 
+/// Runs before the test harness, on the first thread of the process.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE: extern "C" fn() = before;
+
+extern "C" fn before() {
+    let (name, run) = client::ON_FIRST_THREAD;
+    if std::env::var_os(rig::CLIENT).is_some_and(|wanted| wanted == name) {
+        run();
+    }
+}
+
 #[test]
 #[ignore = "the other tests run it under dsa emulate"]
 fn program() {

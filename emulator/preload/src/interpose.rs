@@ -11,7 +11,7 @@ use dsa_emulator::text::Settings;
 use dsa_emulator::trap::{SigactionFunction, foreign_action, use_sigaction};
 
 use crate::model::{self, Queue};
-use crate::{config, memory, report};
+use crate::{config, memory, report, signals};
 
 type WriteFunction = unsafe extern "C" fn(c_int, *const c_void, usize) -> isize;
 type CloseFunction = unsafe extern "C" fn(c_int) -> c_int;
@@ -84,7 +84,8 @@ unsafe extern "C" fn mmap(
         && flags & libc::MAP_ANONYMOUS == 0
         && let Some(queue) = queue_of(file)
     {
-        let page = model::current().ok_or(libc::ENODEV).and_then(|model| model.map(queue, length, flags));
+        let map = || model::current().ok_or(libc::ENODEV).and_then(|model| model.map(queue, length, flags));
+        let page = signals::deferred(map);
         return page.map_or_else(
             |error| {
                 set_errno(error);
@@ -94,7 +95,7 @@ unsafe extern "C" fn mmap(
         );
     }
     if flags & libc::MAP_FIXED != 0 {
-        model::unmap(address.addr(), length);
+        model::give_up(address.addr(), length);
     }
     // SAFETY: the caller's promise.
     let mapped = unsafe { libc::syscall(libc::SYS_mmap, address, length, protection, flags, file, offset) };
@@ -122,8 +123,8 @@ unsafe extern "C" fn mmap64(
 /// As for `munmap(2)`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn munmap(address: *mut c_void, length: usize) -> c_int {
-    model::unmap(address.addr(), length);
-    // SAFETY: the caller's promise. A portal in the range is gone already, which is no error.
+    model::give_up(address.addr(), length);
+    // SAFETY: the caller's promise. Of a portal in the range, the page is still there.
     unsafe { libc::syscall(libc::SYS_munmap, address, length) as c_int }
 }
 
@@ -136,7 +137,8 @@ unsafe extern "C" fn write(file: c_int, bytes: *const c_void, count: usize) -> i
         && let Some(queue) = queue_of(file)
     {
         let from = bytes.expose_provenance() as u64;
-        let written = model::current().ok_or(libc::ENODEV).and_then(|model| model.write(queue, from, count));
+        let write = || model::current().ok_or(libc::ENODEV).and_then(|model| model.write(queue, from, count));
+        let written = signals::deferred(write);
         return written.map_or_else(
             |error| {
                 set_errno(error);

@@ -10,7 +10,8 @@
 //!
 //! **What must hold.** Code that a program may call from a signal handler, from inside its allocator or in a child after
 //! `fork` and `vfork` (`mmap`, `munmap`, `write`, `close`, `sigaction`, `_exit`) takes no lock and allocates nothing,
-//! unless it concerns a work queue. A child has no engines: it starts with nothing, and gets a model of its own when it
+//! unless it concerns a work queue. What does concern one runs with signals deferred (`signals`). `_exit` has the counters
+//! written by a thread that was made together with the model (`report`), and waits for it, but not for ever. A child has no engines: it starts with nothing, and gets a model of its own when it
 //! maps a node.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
@@ -19,6 +20,7 @@ mod interpose;
 mod memory;
 mod model;
 mod report;
+mod signals;
 
 /// Runs when the library is loaded, before the program's own code.
 #[used]

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use dsa_emulator::campaign::Campaign;
 use dsa_emulator::config::VERSION_1_0;
@@ -18,7 +19,8 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::config::settings;
 use crate::memory::{self, OwnMemory};
-use crate::{complain, report};
+use crate::report::{self, Reporter};
+use crate::{complain, signals};
 
 /// The model of this process; null until a node is used. Never freed.
 static MODEL: AtomicPtr<Model> = AtomicPtr::new(null_mut());
@@ -50,6 +52,7 @@ pub(crate) struct Model {
     portals: Mutex<Vec<Portal>>,
     /// Descriptors accepted by `write(2)`.
     written: AtomicU64,
+    reporter: Arc<Reporter>,
 }
 
 /// Remembers on which processors this process may run: engines must not be confined to one with a thread that polls.
@@ -88,7 +91,8 @@ pub(crate) fn existing() -> Option<&'static Model> {
     unsafe { MODEL.load(Ordering::Acquire).as_ref() }
 }
 
-/// The model of this process, made if need be. `None` if it cannot be made, of which the user is told.
+/// The model of this process, made if need be. Signals must be [deferred](signals::deferred): a handler would wait for what
+/// it has interrupted. `None` if it cannot be made, of which the user is told.
 pub(crate) fn current() -> Option<&'static Model> {
     /// The process of which a thread is making the model; 0: none. Not a lock: a child must not wait for its parent.
     static MAKER: AtomicI32 = AtomicI32::new(0);
@@ -131,7 +135,7 @@ impl Model {
             let config = settings.config(number).map_err(|error| error.to_string())?;
             Device::with_memory(config, memory.clone()).map_err(|error| format!("no device: {error}"))
         };
-        let (devices, campaigns) = apart(|| {
+        let (devices, campaigns, reporter) = apart(|| {
             let devices = (0..settings.devices).map(device).collect::<Result<Vec<_>, String>>()?;
             let mut campaigns = Vec::new();
             for (number, device) in devices.iter().enumerate() {
@@ -140,7 +144,9 @@ impl Model {
                     campaigns.push(Campaign::start(device, script).map_err(|error| error.to_string())?);
                 }
             }
-            Ok::<_, String>((devices, campaigns))
+            // Last, so that no thread is left behind by what fails.
+            let reporter = Reporter::start().map_err(|error| format!("no thread for the counters: {error}"))?;
+            Ok::<_, String>((devices, campaigns, reporter))
         })?;
         let model = Self {
             process,
@@ -149,6 +155,7 @@ impl Model {
             clients: Mutex::default(),
             portals: Mutex::default(),
             written: AtomicU64::new(0),
+            reporter,
         };
         Ok(Box::leak(Box::new(model)))
     }
@@ -181,12 +188,32 @@ impl Model {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Waits until nothing that was submitted is queued or executing.
-    pub(crate) fn quiesce(&self) {
-        let clients: Vec<_> = lock(&self.clients).values().cloned().collect();
-        for client in clients {
-            client.quiesce();
+    /// Who writes the report of this process.
+    pub(crate) fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// Waits until nothing that was submitted is queued or executing, but no longer than until `deadline`: what the program
+    /// goes on to submit, and what it was stopped at, may never end.
+    pub(crate) fn settle(&self, deadline: Instant) {
+        let mut looks = 0u32;
+        while !self.is_idle() && Instant::now() < deadline {
+            looks = looks.saturating_add(1);
+            if looks < 256 {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
+            }
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        let clients = match self.clients.try_lock() {
+            Ok(clients) => clients,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        clients.values().all(|client| client.outstanding() == 0)
     }
 
     fn client(&self, queue: Queue) -> Result<Arc<Client>, libc::c_int> {
@@ -225,15 +252,15 @@ impl Model {
         Ok(page)
     }
 
-    /// Gives up the portals in a range of addresses.
-    fn unmap(&self, start: usize, end: usize) {
+    /// Gives up the portals in a range of addresses. Their pages stay.
+    fn give_up(&self, start: usize, end: usize) {
         let gone: Vec<Portal> = {
             let mut portals = lock(&self.portals);
             let inside = |portal: &mut Portal| (start..end).contains(&portal.as_ptr().addr());
             portals.extract_if(.., inside).collect()
         };
-        for portal in &gone {
-            let page = portal.as_ptr().addr();
+        for portal in gone {
+            let page = portal.into_page().addr();
             if let Some(place) = PAGES.iter().find(|place| place.load(Ordering::Relaxed) == page) {
                 place.store(0, Ordering::Relaxed);
             }
@@ -276,45 +303,39 @@ impl Model {
     }
 }
 
-/// Gives up the portals in a range of addresses. Takes a lock only if there are some.
-pub(crate) fn unmap(start: usize, length: usize) {
+/// Gives up the portals in a range of addresses, which the caller is about to unmap or to map anew: their pages stay until
+/// then, so that nobody else is given their addresses. Takes a lock only if there are some.
+pub(crate) fn give_up(start: usize, length: usize) {
     let end = start.saturating_add(length);
-    if PAGES.iter().any(|place| (start.max(2)..end).contains(&place.load(Ordering::Relaxed)))
+    // The kernel refuses other addresses, and leaves all as it is.
+    if start.is_multiple_of(PAGE)
+        && PAGES.iter().any(|place| (start.max(2)..end).contains(&place.load(Ordering::Relaxed)))
         && let Some(model) = existing().filter(|model| model.is_mine())
     {
-        model.unmap(start, end);
+        signals::deferred(|| model.give_up(start, end));
     }
 }
 
 /// Runs `f`, whose threads are to be apart from the program's: on any processor, and with no signal but those that an
 /// instruction of their own raises.
 fn apart<R>(f: impl FnOnce() -> R) -> R {
-    let (mut mask, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    let mut confined = MaybeUninit::<libc::cpu_set_t>::zeroed();
-    let size = size_of::<libc::cpu_set_t>();
-    let processors = *lock(&PROCESSORS);
-    // SAFETY: all sets are our own, and filled before they are used.
-    let has_processors = unsafe {
-        libc::sigfillset(mask.as_mut_ptr());
-        for signal in [libc::SIGSEGV, libc::SIGILL, libc::SIGBUS, libc::SIGFPE, libc::SIGABRT] {
-            libc::sigdelset(mask.as_mut_ptr(), signal);
+    signals::without(|| {
+        let size = size_of::<libc::cpu_set_t>();
+        let mut confined = MaybeUninit::<libc::cpu_set_t>::zeroed();
+        // SAFETY: the set is our own.
+        let is_known = unsafe { libc::sched_getaffinity(0, size, confined.as_mut_ptr()) } == 0;
+        let processors = *lock(&PROCESSORS);
+        if let Some(processors) = processors.filter(|_| is_known) {
+            // SAFETY: as above.
+            unsafe { libc::sched_setaffinity(0, size, &raw const processors) };
         }
-        libc::pthread_sigmask(libc::SIG_SETMASK, mask.as_ptr(), before.as_mut_ptr());
-        libc::sched_getaffinity(0, size, confined.as_mut_ptr()) == 0
-    };
-    if let Some(processors) = processors.filter(|_| has_processors) {
-        // SAFETY: as above.
-        unsafe { libc::sched_setaffinity(0, size, &raw const processors) };
-    }
-    let result = f();
-    // SAFETY: as above; `before` was filled by the first call, `confined` by the second.
-    unsafe {
-        if has_processors {
-            libc::sched_setaffinity(0, size, confined.as_ptr());
+        let result = f();
+        if is_known {
+            // SAFETY: the first call has filled the set.
+            unsafe { libc::sched_setaffinity(0, size, confined.as_ptr()) };
         }
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut());
-    }
-    result
+        result
+    })
 }
 
 /// Whether this process may do what needs `CAP_SYS_RAWIO`.

@@ -17,6 +17,14 @@ const SI_KERNEL: i32 = 0x80;
 
 const PAGE: usize = 4096;
 
+/// Signals that an instruction raises (of a system call: SIGSYS). To block one of these means to be killed by it.
+const SYNCHRONOUS: u64 = chain::bit(libc::SIGILL)
+    | chain::bit(libc::SIGSEGV)
+    | chain::bit(libc::SIGBUS)
+    | chain::bit(libc::SIGFPE)
+    | chain::bit(libc::SIGTRAP)
+    | chain::bit(libc::SIGSYS);
+
 /// Instructions that the handler has carried out, by [`Kind`].
 static TRAPPED: [AtomicU64; Kind::COUNT] = [const { AtomicU64::new(0) }; Kind::COUNT];
 
@@ -51,14 +59,15 @@ pub fn install() -> io::Result<()> {
 
 fn put_before_others() -> io::Result<()> {
     // None is deferred while its own handler runs, nor SIGSEGV and SIGBUS while that of SIGILL does: a copy inside may
-    // fault, see `copy`.
+    // fault, see `copy`. Signals that no instruction raises wait for the end of SIGILL's: a handler of theirs may leave by
+    // `siglongjmp` or `_exit`, in the middle of a submission that others would then wait for.
     // SIGSEGV may mean that the stack is used up, of which Rust's own handler tells the user: it needs the alternate
     // stack. That may have just 8 KiB, too little for the model. SIGILL never means that, so its handler runs on the
     // thread's own stack, and does the work for both.
     let flags = libc::SA_SIGINFO | libc::SA_NODEFER;
     chain::put_before(libc::SIGSEGV, on_signal, flags | libc::SA_ONSTACK, chain::bit(libc::SIGILL))?;
     chain::put_before(libc::SIGBUS, on_signal, flags | libc::SA_ONSTACK, chain::bit(libc::SIGILL))?;
-    chain::put_before(libc::SIGILL, on_signal, flags, 0)
+    chain::put_before(libc::SIGILL, on_signal, flags, !SYNCHRONOUS)
 }
 
 /// What was in force for a signal before the handler was put in front of it, and is called for what is not the handler's;

@@ -74,6 +74,8 @@ pub struct Portal {
     place: usize,
     /// The value of [`FORKS`] when it was made.
     generation: u32,
+    /// Whether the page stays mapped when the portal is dropped.
+    leaves_page: bool,
 }
 
 // SAFETY: the page is only an address, which is not accessed through the pointer; the client may be used from any thread.
@@ -97,11 +99,21 @@ impl Portal {
         TABLE[place].client.store(Arc::as_ptr(&client).cast_mut(), Ordering::Relaxed);
         // Release: a handler that finds the page sees the client.
         TABLE[place].page.store(page.addr().get(), Ordering::SeqCst);
-        Ok(Self { page, client, place, generation: FORKS.load(Ordering::Relaxed) })
+        Ok(Self { page, client, place, generation: FORKS.load(Ordering::Relaxed), leaves_page: false })
     }
 
     /// The first byte of the page.
     pub fn as_ptr(&self) -> *mut u8 {
+        self.page.as_ptr()
+    }
+
+    /// Takes the portal down and leaves its page mapped, 4096 inaccessible bytes at the result, which now belong to the
+    /// caller. For whoever carries out an `munmap(2)` of the page, or an `mmap(2)` in its place: were it unmapped here
+    /// already, another thread could get the address for a mapping of its own, which the caller would then take away.
+    ///
+    /// A later submission to the address ends in SIGSEGV. In a child of the process that made the portal there is no page.
+    pub fn into_page(mut self) -> *mut u8 {
+        self.leaves_page = true;
         self.page.as_ptr()
     }
 
@@ -124,9 +136,11 @@ impl Drop for Portal {
             std::thread::yield_now();
         }
         place.client.store(std::ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: the page was mapped by `map`, is this portal's own, and no table or handler names it any more. (If the
-        // call failed, the page would stay, inaccessible as it is.)
-        unsafe { libc::munmap(self.page.as_ptr().cast(), SIZE) };
+        if !self.leaves_page {
+            // SAFETY: the page was mapped by `map`, is this portal's own, and no table or handler names it any more. (If
+            // the call failed, the page would stay, inaccessible as it is.)
+            unsafe { libc::munmap(self.page.as_ptr().cast(), SIZE) };
+        }
         // Release: whoever claims the place sees that it has been cleared.
         place.page.store(FREE, Ordering::Release);
     }
