@@ -341,6 +341,7 @@ fn what_changes_underfoot_stays_harmless() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|s| {
         let (memory, stop_seen) = (&rig.memory, &stop);
+        let _end = Ends(&stop);
         s.spawn(move || {
             let mut round = 0u64;
             while !stop_seen.load(Ordering::Relaxed) {
@@ -361,7 +362,6 @@ fn what_changes_underfoot_stays_harmless() {
             assert!(known.contains(&record.status));
             assert!(record.bytes_completed.is_multiple_of(10));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(rig.bytes(DST, 2 * PAGE as usize), vec![0; 2 * PAGE as usize]);
     assert_eq!(rig.bytes(DST + 3 * PAGE, PAGE as usize), vec![0; PAGE as usize]);

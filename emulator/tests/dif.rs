@@ -347,6 +347,7 @@ fn what_changes_underfoot_is_protected_as_it_was_copied() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|s| {
         let (memory, stop_seen) = (&rig.memory, &stop);
+        let _end = Ends(&stop);
         s.spawn(move || {
             let mut round = 0u64;
             while !stop_seen.load(Ordering::Relaxed) {
@@ -366,7 +367,6 @@ fn what_changes_underfoot_is_protected_as_it_was_copied() {
             let copied = descriptor(opcode::DIF_CHECK, DST2, 0, 3, 2, [&side, &NONE]);
             assert_eq!(rig.run(&copied), success(opcode::DIF_CHECK, [&side, &NONE], 3));
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dsa_emulator::{CheckedMemory, Client, Config, Device, Enqcmd, Permission, WqConfig};
@@ -185,6 +186,15 @@ pub fn dif(code: u8, src: u64, dst: u64, len: u32, dif_flags: u8) -> Descriptor 
     let mut d = Descriptor { src_addr: src, dst_addr, xfer_size: len, ..desc(code, 0) };
     d.set_op_u8(42, dif_flags);
     d
+}
+
+/// Tells other threads to end when it is dropped: also where the test has failed, or a scope would wait for them for ever.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Waits for something that other threads bring about.
