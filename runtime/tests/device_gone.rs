@@ -244,7 +244,7 @@ fn a_queue_that_is_gone_before_the_submission() {
         });
         let stats = acc.stats();
         assert_eq!((stats.total_operations(Path::Device), stats.total_operations(Path::Cpu)), (0, 100), "{stats}");
-        eventually("the dead queue is noticed", || acc.recoveries() == 1);
+        eventually("the dead queue is noticed", || acc.recoveries() >= 1);
         repair(&device);
         is_used_again(&acc);
     }
