@@ -62,6 +62,30 @@ fn idle_engines_sleep_and_wake() {
     }
 }
 
+/// Each group's engines sleep and wake by themselves, whatever those of the others do meanwhile.
+#[test]
+fn engines_of_every_group_wake_up_from_their_sleep() {
+    let grouped = |config: Config, group| config.queue(WqConfig::shared(16).group(group)).engines_in(group, 1);
+    let config = (0..4).fold(Config::sapphire_rapids().spin(Duration::ZERO), grouped);
+    let memory = memory();
+    let device = Device::with_memory(config, memory.clone()).unwrap();
+    std::thread::scope(|threads| {
+        for wq in 0..4 {
+            let (client, memory) = (device.open(wq).unwrap(), memory.clone());
+            let record = RECORDS + 32 * wq as u64;
+            threads.spawn(move || {
+                for _ in 0..500 {
+                    memory.write(record, &[0; 32]).unwrap();
+                    // SAFETY: checked memory.
+                    assert_eq!(unsafe { client.enqcmd(&with_record(nop(), wq as u64)) }, Enqcmd::Accepted);
+                    wait(|| memory.status(record).unwrap() != 0);
+                }
+            });
+        }
+    });
+    assert_eq!(device.counters().executed(opcode::NOP), 2_000);
+}
+
 #[test]
 fn drain_waits_for_earlier_descriptors_on_other_engines() {
     for round in 0..20 {

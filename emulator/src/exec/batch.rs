@@ -1,4 +1,4 @@
-//! Batches: a list of descriptors in memory (specification sections 3.8, 3.9 and 8.3.1).
+//! Batches: a list of descriptors in memory (specification sections 3.8, 3.9 and 8.3.2).
 //!
 //! Members between two fences have no order; `MemberOrder::Shuffled` makes that visible, in windows. Each entry of a
 //! list in memory that others may write is read exactly once, so a submitter that changes it meanwhile gets one version or

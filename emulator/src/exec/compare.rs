@@ -1,4 +1,4 @@
-//! Compare and compare with a pattern (specification sections 8.3.5 and 8.3.6).
+//! Compare and compare with a pattern (specification sections 8.3.6 and 8.3.7).
 
 use idxd_sys::{flag, status};
 

@@ -1,4 +1,4 @@
-//! Drain and cache flush (specification sections 8.3.2 and 8.3.18).
+//! Drain and cache flush (specification sections 8.3.3 and 8.3.26).
 
 use idxd_sys::{flag, status};
 

@@ -1,4 +1,4 @@
-//! CRC generation, with and without a copy (specification sections 8.3.10 and 8.3.11, and appendix A).
+//! CRC generation, with and without a copy (specification sections 8.3.12 and 8.3.13, and appendix A).
 //!
 //! The specification describes a register that takes data most significant bit first. By default the seed is reflected and
 //! inverted into it, each data byte is reflected, and the result is inverted and reflected back. Two flags take

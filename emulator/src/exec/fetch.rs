@@ -1,7 +1,8 @@
 //! Translation fetch (specification section 8.3.11).
 //!
-//! The device asks for translations and moves no data. Here a translation is looked up and forgotten, since nothing
-//! caches them; what remains to be seen is whether the pages are there, and that block on fault brings them in.
+//! The device asks for translations and moves no data. A translation is looked up like that of any operand, and stays in
+//! what the address space caches, if it has a cache; what a program sees is whether the pages are there, and that block on
+//! fault brings them in.
 
 use idxd_sys::limits::TRANSLATION_FETCH_MIN_STRIDE;
 use idxd_sys::{Descriptor, flag, status};

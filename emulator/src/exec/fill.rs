@@ -1,4 +1,4 @@
-//! Fill with an 8- or 16-byte pattern (specification section 8.3.4).
+//! Fill with an 8- or 16-byte pattern (specification section 8.3.5).
 
 use idxd_sys::flag;
 

@@ -1,4 +1,4 @@
-//! Memory move and dualcast (specification sections 8.3.3 and 8.3.9).
+//! Memory move and dualcast (specification sections 8.3.4 and 8.3.10).
 
 use super::validate::overlap;
 use super::{CompletionRecord, Halt, Op, Operand, Outcome};
