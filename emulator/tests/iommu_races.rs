@@ -7,9 +7,10 @@ mod machine;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{CR, fill, memmove, with_flags};
-use dsa_emulator::iommu::{Binding, DeviceOptions, Direction, DmaMode, Process};
+use dsa_emulator::iommu::{Binding, DeviceOptions, Direction, DmaMode, IommuOptions, Process};
 use dsa_emulator::{Client, Permission, Requester};
 use idxd_sys::{flag, status};
+use machine::owner::{DATA, OWNERS, Owner, RECORD, owned};
 use machine::*;
 
 const WRITE_FAULT: u8 = status::PAGE_FAULT | status::FAULT_WRITE;
@@ -165,6 +166,41 @@ fn a_detach_returns_when_the_device_is_done() {
         assert!(by_id.drain() && by_pasid.drain());
         assert!(is_scribble(&machine, 0, 1) && is_scribble(&machine, 32, 16), "round {round}");
         machine.iommu.take_faults();
+    }
+}
+
+/// A PASID goes from any kind of owner to any other while its descriptors are at work. Those that are left may meet the next
+/// owner, whose driver should have drained them; the last one's memory they leave alone.
+#[test]
+fn a_pasid_may_change_its_owner_with_descriptors_in_flight() {
+    for device_tlb in [true, false] {
+        let machine = Machine::with(IommuOptions::default().iova_limit(RECORD + PAGE));
+        let memory = machine.iommu.add_device(ID, DeviceOptions::default().device_tlb(device_tlb)).unwrap();
+        let device = with_engines(memory, 2);
+        for round in 0..ROUNDS as usize {
+            let (from, to) = (OWNERS[round % 4], OWNERS[round / 4 % 4]);
+            if [from, to] == [Owner::Through; 2] {
+                continue; // Both have the same memory.
+            }
+            let one = owned(&machine, from, 8);
+            machine.ram.write(one.record, &[0; PAGE as usize]).unwrap();
+            let client = device.open_as(0, one.pasid.user()).unwrap();
+            for n in 0..24 {
+                submit(&client, &recorded(fill(DATA, 0, 4096), RECORD + 32 * n));
+            }
+            common::wait(|| machine.ram.status(one.record).unwrap() != 0);
+            (one.end)();
+            machine.fill(one.data, BYTE);
+            machine.fill(one.record, BYTE);
+            let two = owned(&machine, to, 16);
+            assert_eq!(two.pasid, one.pasid, "given out again at once");
+            assert!(client.drain());
+            let untouched = [one.data, one.record].map(|page| machine.is_filled(page, BYTE));
+            assert_eq!(untouched, [true; 2], "round {round}, from {from:?} to {to:?}, device TLB: {device_tlb}");
+            (two.end)();
+            device.clear_software_error();
+            machine.iommu.take_faults();
+        }
     }
 }
 

@@ -6,9 +6,10 @@ mod common;
 mod machine;
 
 use common::{CR, fill, memmove, with_flags};
-use dsa_emulator::iommu::{DeviceOptions, Direction, DmaDomain, DmaMode, DomainKind, IommuOptions, Omissions};
-use dsa_emulator::{Access, AddressSpace, Client, Permission, Requester};
+use dsa_emulator::iommu::{DeviceOptions, Direction, DmaDomain, DmaMode, DomainKind, Iommu, IommuOptions, Omissions};
+use dsa_emulator::{Access, AddressSpace, Client, DeviceMemory, Permission, Requester};
 use idxd_sys::{Descriptor, flag, status};
+use machine::owner::{DATA, OWNERS, Owner, RECORD, owned};
 use machine::*;
 
 const WRITE_FAULT: u8 = status::PAGE_FAULT | status::FAULT_WRITE;
@@ -59,66 +60,85 @@ fn of_process(machine: &Machine, options: DeviceOptions) -> bool {
     is_stale(machine, &client, 0x2000, (0x1000, frame(0)), frame(1), || process.unmap(0x2000, PAGE).unwrap())
 }
 
-/// A PASID that a second process gets. Both have the same addresses, and their records, at other places.
-fn of_reused_pasid(machine: &Machine, options: DeviceOptions) -> bool {
-    let memory = machine.iommu.add_device(ID, options).unwrap();
-    let device = by_hand(memory);
-    let make = |first| {
-        let process = machine.iommu.process();
-        process.map(0x1000, frame(first), 2 * PAGE, Permission::ReadWrite).unwrap();
-        let binding = machine.iommu.bind(ID, &process).unwrap();
-        (process, binding)
-    };
-    let (process, binding) = make(0);
-    let pasid = binding.pasid();
-    let client = device.open_as(0, pasid.user()).unwrap();
-    assert!(writes(machine, &client, 0x2000, (0x1000, frame(0)), 1));
+/// A PASID that a second owner gets. Both have the same addresses, and their data and records at other places.
+fn of_reused_pasid(machine: &Machine, options: DeviceOptions, from: Owner, to: Owner) -> bool {
+    let device = by_hand(machine.iommu.add_device(ID, options).unwrap());
+    let one = owned(machine, from, 8);
+    let client = device.open_as(0, one.pasid.user()).unwrap();
+    assert!(writes(machine, &client, DATA, (RECORD, one.record), 1));
     drop(client);
-    binding.unbind();
-    drop(process);
-    machine.fill(frame(1), BYTE);
-    let (_process, binding) = make(2);
-    assert_eq!(binding.pasid(), pasid, "given out again");
-    let client = device.open_as(0, pasid.user()).unwrap();
-    submit(&client, &recorded(fill(0x2000, u64::from_ne_bytes([2; 8]), PAGE as u32), 0x1000));
+    (one.end)();
+    machine.fill(one.data, BYTE);
+    let two = owned(machine, to, 16);
+    assert_eq!(two.pasid, one.pasid, "given out again");
+    let client = device.open_as(0, two.pasid.user()).unwrap();
+    submit(&client, &recorded(fill(DATA, u64::from_ne_bytes([2; 8]), PAGE as u32), RECORD));
     assert!(client.drain());
-    let stale = !machine.is_filled(frame(1), BYTE);
-    assert_eq!(machine.is_filled(frame(3), 2), !stale, "it went to one process or the other");
+    let stale = !machine.is_filled(one.data, BYTE);
+    assert_eq!(machine.is_filled(two.data, 2), !stale, "it went to one owner or the other");
     stale
 }
 
-/// An access that has begun when its page is unmapped: whether the unmap returns before it has ended.
-fn returns_early(machine: &Machine, options: DeviceOptions) -> bool {
-    let (memory, dma) = machine.dma(DmaMode::Strict, options);
-    let at = dma.map_single(frame(1), PAGE, Direction::FromDevice).unwrap();
+/// A page that was unmapped while its domain was away from the PASID, to which it has returned.
+fn of_returned_domain(machine: &Machine, options: DeviceOptions) -> bool {
+    let device = by_hand(machine.iommu.add_device(ID, options).unwrap());
+    let dma = machine.iommu.dma_domain(DmaMode::Strict);
+    let pasid = machine.iommu.allocate_pasid(ID).unwrap();
+    machine.iommu.attach_pasid(ID, pasid, &dma).unwrap();
+    let client = device.open_as(0, pasid.user()).unwrap();
+    let record = dma.map_single(frame(0), 32, Direction::FromDevice).unwrap();
+    let to = dma.map_single(frame(1), PAGE, Direction::FromDevice).unwrap();
+    is_stale(machine, &client, to, (record, frame(0)), frame(1), || {
+        machine.iommu.detach_pasid(ID, pasid).unwrap();
+        dma.unmap(to).unwrap();
+        machine.iommu.attach_pasid(ID, pasid, &dma).unwrap();
+    })
+}
+
+/// An access that has begun when something is taken away: whether that returns before it has ended.
+fn is_early(machine: &Machine, memory: &DeviceMemory, by: Requester, at: u64, take: impl FnOnce() + Send) -> bool {
     let section = memory.begin();
-    memory.translate(Requester::DEVICE, at, 8, Access::Write).unwrap();
+    memory.translate(by, at, 8, Access::Write).unwrap();
     let before = machine.iommu.statistics().waits;
     std::thread::scope(|s| {
-        let unmap = s.spawn(|| dma.unmap(at).unwrap());
+        let taking = s.spawn(take);
         // Either it waits, for the section that is open, or it is done.
-        common::wait(|| unmap.is_finished() || machine.iommu.statistics().waits > before);
+        common::wait(|| taking.is_finished() || machine.iommu.statistics().waits > before);
+        // It may have said that it waits, and not have done it.
+        (0..1000).take_while(|_| !taking.is_finished()).for_each(|_| std::thread::yield_now());
         // An access that begins later ends nothing.
-        machine.translate(&memory, Requester::DEVICE, at, Access::Write);
-        let early = unmap.is_finished();
+        machine.translate(memory, by, at, Access::Write);
+        let early = taking.is_finished();
         memory.end(section);
         early
     })
 }
 
+/// The same of an unmap.
+fn returns_early(machine: &Machine, options: DeviceOptions) -> bool {
+    let (memory, dma) = machine.dma(DmaMode::Strict, options);
+    let at = dma.map_single(frame(1), PAGE, Direction::FromDevice).unwrap();
+    is_early(machine, &memory, Requester::DEVICE, at, || dma.unmap(at).unwrap())
+}
+
+fn omitting(omissions: Omissions) -> Machine {
+    let machine = Machine::with(IommuOptions::default().iova_limit(RECORD + PAGE));
+    machine.iommu.omit(omissions);
+    machine
+}
+
 /// All checks, each on a machine of its own.
-fn stale(omissions: Omissions, device_tlb: bool) -> [bool; 5] {
+fn stale(omissions: Omissions, device_tlb: bool) -> [bool; 8] {
     let options = DeviceOptions::default().device_tlb(device_tlb);
-    let machine = || {
-        let machine = Machine::new();
-        machine.iommu.omit(omissions);
-        machine
-    };
+    let machine = || omitting(omissions);
     [
         of_dma(&machine(), options, false),
         of_dma(&machine(), options, true),
         of_process(&machine(), options),
-        of_reused_pasid(&machine(), options),
+        of_reused_pasid(&machine(), options, Owner::Process, Owner::Process),
+        of_reused_pasid(&machine(), options, Owner::Dma, Owner::Process),
+        of_reused_pasid(&machine(), options, Owner::Process, Owner::Dma),
+        of_returned_domain(&machine(), options),
         returns_early(&machine(), options),
     ]
 }
@@ -126,38 +146,41 @@ fn stale(omissions: Omissions, device_tlb: bool) -> [bool; 5] {
 const NONE: Omissions = Omissions { domains: None, pasid_tagged: false, device_tlb: false, wait: false };
 
 /// What is left out; and for each check above, whether it notices, without a device TLB and with one.
-const MUTATIONS: [(&str, Omissions, [bool; 5], [bool; 5]); 6] = [
-    ("nothing", NONE, [false; 5], [false; 5]),
+///
+/// Entries of the IOTLB have the number of their domain. All processes share one, and no DMA domain has it: so what a PASID
+/// leaves there when it moves between the two is harmless. A device TLB knows the PASID alone.
+const MUTATIONS: [(&str, Omissions, [bool; 8], [bool; 8]); 6] = [
+    ("nothing", NONE, [false; 8], [false; 8]),
     (
         "every invalidation of DMA domains",
         Omissions { domains: Some(DomainKind::Dma), ..NONE },
-        [true, true, false, false, true],
-        [true, true, false, false, true],
+        [true, true, false, false, false, false, true, true],
+        [true, true, false, false, true, false, true, true],
     ),
     (
         "every invalidation of processes",
         Omissions { domains: Some(DomainKind::Sva), ..NONE },
-        [false, false, true, true, false],
-        [false, false, true, true, false],
+        [false, false, true, true, false, false, false, false],
+        [false, false, true, true, false, true, false, false],
     ),
     (
         "invalidations with a PASID",
         Omissions { pasid_tagged: true, ..NONE },
-        [false, true, true, true, false],
-        [false, true, true, true, false],
+        [false, true, true, true, false, false, true, false],
+        [false, true, true, true, true, true, true, false],
     ),
     (
         "invalidations of the device TLB",
         Omissions { device_tlb: true, ..NONE },
         // What does not exist is not missed.
-        [false; 5],
-        [true, true, true, true, false],
+        [false; 8],
+        [true, true, true, true, true, true, true, false],
     ),
     (
         "the wait",
         Omissions { wait: true, ..NONE },
-        [false, false, false, false, true],
-        [false, false, false, false, true],
+        [false, false, false, false, false, false, false, true],
+        [false, false, false, false, false, false, false, true],
     ),
 ];
 
@@ -166,6 +189,48 @@ fn each_missing_invalidation_is_noticed_and_only_where_it_matters() {
     for (name, omissions, without, with) in MUTATIONS {
         assert_eq!(stale(omissions, false), without, "without {name}, no device TLB");
         assert_eq!(stale(omissions, true), with, "without {name}, with a device TLB");
+    }
+}
+
+/// Whoever had it, and whoever gets it.
+#[test]
+fn a_pasid_that_is_given_out_again_carries_nothing_over() {
+    let shared = |owner| matches!(owner, Owner::Process | Owner::Through);
+    for (from, to) in OWNERS.into_iter().flat_map(|from| OWNERS.map(|to| (from, to))) {
+        if [from, to] == [Owner::Through; 2] {
+            continue; // Both reach the same memory.
+        }
+        for device_tlb in [false, true] {
+            let options = DeviceOptions::default().device_tlb(device_tlb);
+            let stale = |omissions| of_reused_pasid(&omitting(omissions), options, from, to);
+            let name = format!("from {from:?} to {to:?}, device TLB: {device_tlb}");
+            assert!(!stale(NONE), "{name}");
+            // Without a device TLB only where both domains have the same number.
+            let noticed = device_tlb || shared(from) && shared(to);
+            assert_eq!(stale(Omissions { pasid_tagged: true, ..NONE }), noticed, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_end_of_an_attachment_waits_for_accesses_that_have_begun() {
+    for omissions in [NONE, Omissions { wait: true, ..NONE }] {
+        let options = DeviceOptions::default();
+        for owner in OWNERS {
+            let machine = omitting(omissions);
+            let memory = machine.iommu.add_device(ID, options).unwrap();
+            let one = owned(&machine, owner, 8);
+            let early = is_early(&machine, &memory, one.pasid.user(), DATA, one.end);
+            assert_eq!(early, omissions.wait, "{owner:?}");
+        }
+        let ends: [fn(&Iommu); 2] =
+            [|iommu| iommu.attach(ID, &iommu.dma_domain(DmaMode::Strict)).unwrap(), |iommu| iommu.detach(ID).unwrap()];
+        for end in ends {
+            let machine = omitting(omissions);
+            let (memory, _dma) = machine.dma(DmaMode::PassThrough, options);
+            let early = is_early(&machine, &memory, Requester::DEVICE, DATA, || end(&machine.iommu));
+            assert_eq!(early, omissions.wait);
+        }
     }
 }
 

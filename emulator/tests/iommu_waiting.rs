@@ -5,8 +5,8 @@ mod common;
 mod machine;
 
 use common::{CR, fill, memmove, with_flags};
-use dsa_emulator::iommu::{Binding, DeviceOptions, PagePolicy, Process};
-use dsa_emulator::{Access, Client, Device, Permission};
+use dsa_emulator::iommu::{Binding, DeviceOptions, DmaMode, Iommu, PagePolicy, Pasid, Process};
+use dsa_emulator::{Access, AddressSpace, Client, Device, Permission, Requester};
 use idxd_sys::{Descriptor, flag, status};
 use machine::*;
 
@@ -177,6 +177,49 @@ fn a_page_request_does_not_outlive_the_owner_of_its_pasid() {
     assert_eq!(it.machine.record(frame(32)).status, status::SUCCESS);
     assert_eq!(it.machine.reasons(), [], "no fault of the last owner is left");
     drop(client);
+}
+
+/// An end of an attachment waits for accesses that began before. Meanwhile somebody else may come under the PASID and ask for
+/// a page, which is not refused with what there was before.
+#[test]
+fn an_end_that_waits_refuses_nothing_that_is_asked_for_later() {
+    type Begin = fn(&Iommu, &Process) -> Box<dyn FnOnce() + Send>;
+    // What is there before, and its end; what follows.
+    let begins: [Begin; 2] = [
+        |iommu, process| {
+            let binding = iommu.bind(ID, process).unwrap();
+            Box::new(|| binding.unbind())
+        },
+        |iommu, _| {
+            let pasid = iommu.allocate_pasid(ID).unwrap();
+            iommu.attach_pasid(ID, pasid, &iommu.dma_domain(DmaMode::Strict)).unwrap();
+            let iommu = iommu.clone();
+            Box::new(move || iommu.detach_pasid(ID, pasid).unwrap())
+        },
+    ];
+    for begin in begins {
+        let machine = Machine::new();
+        let memory = machine.iommu.add_device(ID, DeviceOptions::default()).unwrap();
+        let process = machine.iommu.process();
+        process.map_absent(TO, frame(4), PAGE, Permission::ReadWrite).unwrap();
+        process.set_page_policy(PagePolicy::Ask);
+        let end = begin(&machine.iommu, &process);
+        let section = memory.begin();
+        std::thread::scope(|s| {
+            let end = s.spawn(end);
+            common::wait(|| machine.iommu.statistics().waits == 1);
+            // A process has kept the PASID.
+            let _ = machine.iommu.free_pasid(Pasid::new(1).unwrap());
+            let binding = machine.iommu.bind(ID, &process).unwrap();
+            assert_eq!(binding.pasid().get(), 1);
+            let asks = s.spawn(|| memory.resolve(Requester::user(1), TO, Access::Write));
+            common::wait(|| !process.page_requests().is_empty() || asks.is_finished());
+            memory.end(section);
+            end.join().unwrap();
+            assert_eq!(process.answer(TO, true), 1, "it waits still");
+            assert!(asks.join().unwrap());
+        });
+    }
 }
 
 #[test]

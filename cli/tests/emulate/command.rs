@@ -6,7 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::rig::{CLIENT, PROGRAM, VARIABLE, client, emulate, is_possible, library, ran};
+use crate::rig::{CLIENT, PROGRAM, VARIABLE, client, copy_program, emulate, is_possible, library, note, ran, skip};
+
+/// A user, and a group, without privilege.
+const NOBODY: u32 = 65534;
 
 /// A folder that is deleted at the end of the test.
 struct Folder(PathBuf);
@@ -132,6 +135,16 @@ fn counters_go_to_a_file() {
     assert!(told.err.contains("/nonexistent/file"), "{}", told.err);
 }
 
+/// A reason may have lines, and what was skipped before stays.
+#[test]
+fn what_is_skipped_is_one_line_each() {
+    let folder = Folder::new("skips");
+    let path = folder.0.join("skips");
+    note(&path, "first: told by\nthe command\n");
+    note(&path, "second");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "first: told by the command\nsecond\n");
+}
+
 /// Found out before a namespace is needed.
 #[test]
 fn programs_that_cannot_be_emulated_for_are_told_apart() {
@@ -168,12 +181,15 @@ fn programs_that_cannot_be_emulated_for_are_told_apart() {
 fn a_setuid_program_is_refused() {
     // SAFETY: questions about this process.
     if unsafe { libc::geteuid() } != 0 {
-        println!("SKIPPED: only the superuser can make a setuid program of somebody else");
+        skip("dsa emulate with a setuid program: only the superuser can make one of somebody else");
         return;
     }
     let folder = Folder::new("setuid");
     let program = folder.file("program", &fs::read("/bin/true").unwrap(), 0o755);
-    std::os::unix::fs::chown(&program, Some(65534), Some(65534)).unwrap();
+    if let Err(error) = std::os::unix::fs::chown(&program, Some(NOBODY), Some(NOBODY)) {
+        skip(&format!("dsa emulate with a setuid program: none can be made of somebody else: {error}"));
+        return;
+    }
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
     let ran = ran(emulate("").arg(&program));
     assert_eq!(ran.code, 126);
@@ -186,7 +202,7 @@ fn the_library_is_looked_for_beside_the_command_and_in_lib() {
     fs::create_dir_all(folder.0.join("bin")).unwrap();
     fs::create_dir_all(folder.0.join("lib")).unwrap();
     let command = folder.0.join("bin/dsa");
-    fs::copy(env!("CARGO_BIN_EXE_dsa"), &command).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_dsa")), &command);
     let mut alone = Command::new(&command);
     alone.args(["emulate", "--", "true"]).env_remove(VARIABLE);
     let told = ran(&mut alone);
@@ -231,12 +247,12 @@ fn without_namespaces_the_way_out_is_told() {
     let mut command = Command::new("unshare");
     command.args(["-Ur", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_dsa"), "emulate", "--", "true"]);
     let Ok(output) = command.env(VARIABLE, library()).output() else {
-        println!("SKIPPED: there is no unshare(1)");
+        skip("dsa emulate where namespaces are switched off: there is no unshare(1)");
         return;
     };
     let told = String::from_utf8_lossy(&output.stderr);
     if !told.starts_with("dsa: ") {
-        println!("SKIPPED: such a place cannot be made: {told}");
+        skip(&format!("dsa emulate where namespaces are switched off: such a place cannot be made: {told}"));
         return;
     }
     assert_eq!(output.status.code(), Some(125), "{told}");
@@ -245,10 +261,14 @@ fn without_namespaces_the_way_out_is_told() {
 
 #[test]
 fn a_user_without_privilege_has_devices_too() {
-    const NOBODY: u32 = 65534;
     // SAFETY: a question about this process.
     if unsafe { libc::geteuid() } != 0 {
-        println!("SKIPPED: this is such a user, so the other tests are about that");
+        skip("dsa emulate for a user without privilege: this is one, so the other tests are about that");
+        return;
+    }
+    // The superuser of a user namespace need not know anybody else.
+    if let Err(error) = Command::new("true").uid(NOBODY).gid(NOBODY).status() {
+        skip(&format!("dsa emulate for a user without privilege: nothing can be run for one: {error}"));
         return;
     }
     // Where everybody may look.
@@ -256,9 +276,9 @@ fn a_user_without_privilege_has_devices_too() {
     fs::create_dir_all(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.join("client");
-    fs::copy(env!("CARGO_BIN_EXE_dsa"), folder.join("dsa")).unwrap();
-    fs::copy(library(), folder.join("libdsa_emulator_preload.so")).unwrap();
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_dsa")), &folder.join("dsa"));
+    copy_program(library(), &folder.join("libdsa_emulator_preload.so"));
+    copy_program(&std::env::current_exe().unwrap(), &program);
     let run = |options: &[&str], name: &str| {
         let mut command = Command::new(folder.join("dsa"));
         command.arg("emulate").arg("--counters").args(options).arg("--").arg(&program);
@@ -266,7 +286,7 @@ fn a_user_without_privilege_has_devices_too() {
     };
     let first = run(&[], "operations");
     if first.err.contains("a private view of /sys and /dev cannot be had") {
-        println!("SKIPPED: {}", first.err);
+        skip(&format!("dsa emulate for a user without privilege: {}", first.err));
     } else {
         assert_eq!(first.success().counter("executed"), 16);
         assert!(run(&["--queue", "shared:16:block-on-fault"], "faults").success().counter("page-faults") > 15);

@@ -1,5 +1,7 @@
 //! Runs the command, with the library that belongs to it.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -39,7 +41,34 @@ pub(crate) fn emulate(options: &str) -> Command {
     command
 }
 
-/// Whether namespaces can be had here. The reason is printed if not, and every test that needs one ends well.
+/// Names a file to which a line is added for everything that is skipped, one that `.ci/run` shows at its end.
+const SKIPS: &str = "DSA_CI_SKIPS";
+
+/// Tells that something is skipped: in the output of the test, which nobody sees if all is well, and in the file of skips.
+pub(crate) fn skip(reason: &str) {
+    println!("SKIPPED: {reason}");
+    if let Some(path) = std::env::var_os(SKIPS).filter(|path| !path.is_empty()) {
+        note(Path::new(&path), reason);
+    }
+}
+
+/// Adds a line, as a whole: several processes may do so at once.
+pub(crate) fn note(path: &Path, reason: &str) {
+    let line = reason.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
+    let mut file = File::options().append(true).create(true).open(path).unwrap();
+    assert_eq!(file.write(line.as_bytes()).unwrap(), line.len(), "{}", path.display());
+}
+
+/// Copies a file that is to be executed.
+///
+/// Another process does it. Were the file open for writing here, a child that another thread starts at that moment would
+/// have it open too for a while, and the system executes no file that somebody may write (ETXTBSY).
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = ran(Command::new("cp").arg("-p").arg("--").args([from, to]));
+    assert_eq!(copied.code, 0, "{}", copied.err);
+}
+
+/// Whether namespaces can be had here. The reason is told if not, once for all tests, and every test that needs one ends well.
 pub(crate) fn is_possible() -> bool {
     static POSSIBLE: OnceLock<bool> = OnceLock::new();
     *POSSIBLE.get_or_init(|| {
@@ -48,7 +77,7 @@ pub(crate) fn is_possible() -> bool {
         let refused =
             output.status.code() == Some(125) && told.contains("a private view of /sys and /dev cannot be had");
         if refused {
-            println!("SKIPPED: dsa emulate: {told}");
+            skip(&format!("every test that runs a program under dsa emulate: {told}"));
         } else {
             assert!(output.status.success(), "{told}");
         }

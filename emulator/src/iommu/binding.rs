@@ -94,10 +94,10 @@ impl System {
         }
         let Some(pasid) = state.leave(domain, id) else { return true };
         let wait = state.issue_wait(domain.kind());
+        // Under the same hold of the lock: what is asked for from here on belongs to a bind that came later.
+        self.requests.refuse(id, pasid);
         drop(state);
         self.wait_if(wait);
-        // Who waits for a page holds no section, so this need not come first.
-        self.requests.refuse(id, pasid);
         self.write().left(domain);
         true
     }
@@ -118,11 +118,11 @@ impl System {
             state.forget(domain, *id, Some(*pasid));
         }
         let wait = state.issue_wait(domain.kind());
-        drop(state);
-        self.wait_if(wait);
         for (id, pasid) in places {
             self.requests.refuse(id, pasid);
         }
+        drop(state);
+        self.wait_if(wait);
         let mut state = self.write();
         if let Some(owner) = state.owners.get_mut(&domain.serial) {
             owner.stays = false;

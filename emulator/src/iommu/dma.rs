@@ -140,8 +140,8 @@ impl DmaDomain {
     }
 
     /// Maps several runs of physical memory at once; returns where the device finds them, in order. Runs that follow
-    /// each other without a gap, for the device, are joined, so there may be fewer. The address of the first is the one to
-    /// [unmap](Self::unmap).
+    /// each other without a gap, for the device, are joined, so there may be fewer; in pass-through mode they come back as they
+    /// are. The address of the first is the one to [unmap](Self::unmap).
     pub fn map_list(&self, list: &[Piece], direction: Direction) -> Result<Vec<Piece>, IommuError> {
         if list.is_empty() {
             return Err(IommuError::Misaligned);

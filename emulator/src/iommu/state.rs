@@ -138,8 +138,8 @@ impl State {
         Ok(())
     }
 
-    /// Takes one count back. With the last the domain is detached from the device: the caller waits, refuses page requests for
-    /// the PASID that it gets, then calls [`left`](Self::left).
+    /// Takes one count back. With the last the domain is detached from the device: the caller refuses page requests for the
+    /// PASID that it gets, frees the lock and waits, then calls [`left`](Self::left).
     pub(super) fn leave(&mut self, domain: &Arc<Domain>, id: DeviceId) -> Option<Pasid> {
         let owner = self.owners.get_mut(&domain.serial)?;
         let count = owner.devices.get_mut(&id)?;

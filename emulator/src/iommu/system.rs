@@ -312,8 +312,8 @@ impl Iommu {
         state.forget(&domain, id, Some(pasid));
         let wait = state.issue_wait(domain.kind());
         drop(state);
+        // No page requests to refuse: only processes have them, and none is attached by hand.
         self.system.wait_if(wait);
-        self.system.requests.refuse(id, pasid);
         Ok(())
     }
 

@@ -2,9 +2,11 @@
 // Each test binary uses another part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod owner;
+
 use std::sync::Arc;
 
-use dsa_emulator::iommu::{DeviceId, DeviceOptions, DmaDomain, DmaMode, FaultReason, Iommu, IommuOptions};
+use dsa_emulator::iommu::{DeviceId, DeviceOptions, Direction, DmaDomain, DmaMode, FaultReason, Iommu, IommuOptions};
 use dsa_emulator::{
     Access, AddressSpace, CheckedMemory, Client, Config, Device, DeviceMemory, Enqcmd, GuestRam, Permission, Requester,
     WqConfig,
@@ -22,6 +24,13 @@ pub const OTHER: DeviceId = DeviceId::new(0x6f, 1, 0);
 /// The n-th page of physical memory.
 pub const fn frame(n: u64) -> u64 {
     RAM + n * PAGE
+}
+
+pub const DIRECTIONS: [Direction; 3] = [Direction::ToDevice, Direction::FromDevice, Direction::Bidirectional];
+
+/// Whether a device may do that with a mapping.
+pub fn allows(direction: Direction, access: Access) -> bool {
+    direction != if access == Access::Read { Direction::FromDevice } else { Direction::ToDevice }
 }
 
 pub struct Machine {
