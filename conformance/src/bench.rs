@@ -116,6 +116,20 @@ pub enum Queue {
     PrivilegeOff,
     /// A dedicated queue that has no room.
     Full,
+    /// One of a group whose second traffic class (TC-B) no enabled virtual channel carries; its first one is carried.
+    NoTrafficClass,
+}
+
+/// What software can do wrong without a descriptor, and the device reports as a software error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Misdeed {
+    /// It writes a command while another one is active.
+    SecondCommand,
+    /// It changes the PCI configuration, such as PASID Enable, while the device is enabled.
+    Configuration,
+    /// It leaves an event log that can overflow without a free entry.
+    FullLog,
 }
 
 /// Something that a bench may be able to do.
@@ -140,6 +154,8 @@ pub enum Power {
     Abort,
     /// [`Bench::submit_to`] this queue.
     Queue(Queue),
+    /// [`Bench::misbehave`] like this.
+    Misdeed(Misdeed),
 }
 
 /// A bench was asked for something that it lacks.
@@ -227,6 +243,12 @@ pub trait Bench {
         Err(Cannot("submit to another queue"))
     }
 
+    /// Does this to the device, and returns when what was begun for it has ended.
+    fn misbehave(&mut self, misdeed: Misdeed) -> Result<(), Cannot> {
+        let _ = misdeed;
+        Err(Cannot("use the device wrongly"))
+    }
+
     /// The next descriptor of the queue under test that starts ends with a hardware error: 0x20, 0x21 or 0x22.
     fn fail_next(&mut self, status: u8) -> Result<(), Cannot> {
         let _ = status;
@@ -277,6 +299,10 @@ impl fmt::Display for Power {
             Self::Queue(Queue::Interrupts) => "a queue with completion interrupts",
             Self::Queue(Queue::PrivilegeOff) => "privileged descriptors where privilege is off",
             Self::Queue(Queue::Full) => "a dedicated queue that is full",
+            Self::Queue(Queue::NoTrafficClass) => "a queue with a traffic class without a channel",
+            Self::Misdeed(Misdeed::SecondCommand) => "a command beside another one",
+            Self::Misdeed(Misdeed::Configuration) => "a change of PCI configuration",
+            Self::Misdeed(Misdeed::FullLog) => "an event log that is full",
         };
         f.write_str(text)
     }

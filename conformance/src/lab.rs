@@ -6,7 +6,7 @@
 use idxd_sys::{CompletionRecord, Descriptor, flag, idpt, status};
 use zerocopy::IntoBytes;
 
-use crate::bench::{Answer, Bench, Capabilities, PAGE, Page, Queue, Space, Trouble};
+use crate::bench::{Answer, Bench, Capabilities, Misdeed, PAGE, Page, Queue, Space, Trouble};
 use crate::case::{Check, Failure, ensure};
 
 /// Flags of a descriptor that wants its record.
@@ -220,6 +220,16 @@ impl<'b> Lab<'b> {
 
     pub(crate) fn set_page(&mut self, space: Space, page: u64, state: Page) -> Check {
         Ok(self.bench.set_page(space, page, state)?)
+    }
+
+    pub(crate) fn misbehave(&mut self, misdeed: Misdeed) -> Check {
+        Ok(self.bench.misbehave(misdeed)?)
+    }
+
+    /// Sends a descriptor that must not be taken.
+    pub(crate) fn is_turned_away(&mut self, d: &Descriptor) -> Check {
+        ensure!(self.bench.submit(d) == Answer::Refused, "the queue takes a descriptor");
+        Ok(())
     }
 
     pub(crate) fn fail_next(&mut self, code: u8) -> Check {

@@ -34,7 +34,7 @@ mod sample;
 mod table;
 mod tables;
 
-pub use bench::{Answer, Bench, Cannot, Capabilities, PAGE, Page, Power, Queue, Space, Trouble};
+pub use bench::{Answer, Bench, Cannot, Capabilities, Misdeed, PAGE, Page, Power, Queue, Space, Trouble};
 pub use case::{Case, Failure, Need, Outcome, Report};
 pub use family::cases;
 pub use matrix::{SOFTWARE_ERRORS, can_give, codes};

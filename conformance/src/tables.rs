@@ -54,6 +54,14 @@ pub(crate) fn open_flags(c: &Capabilities, code: u8) -> u32 {
     common | columns & !(block | cache) | specific(c, code)
 }
 
+/// The flags that select the traffic classes of an operation's sample, one for each address that it uses.
+pub(crate) fn class_selectors(code: u8) -> Vec<u32> {
+    // The columns do not depend on what the device has.
+    let columns = open_flags(&Capabilities::default(), code);
+    let second_destination = (code == opcode::REDUCE_DUALCAST).then_some(flag::REDUCE_DEST2_TC);
+    [ONE, TWO, THREE].into_iter().filter(|selector| columns & selector != 0).chain(second_destination).collect()
+}
+
 /// Bits 23:16.
 fn specific(c: &Capabilities, code: u8) -> u32 {
     let when = |condition: bool, bits: u32| if condition { bits } else { 0 };
@@ -160,6 +168,7 @@ mod tests {
             assert!(reserved_bytes(code).contains(&(38, 39, 0xff)) || reserved_bytes(code).iter().any(|r| r.0 == 38));
             assert!(reserved_bytes(code).iter().all(|(from, to, bits)| from <= to && *to < 64 && *bits != 0));
             assert_eq!(open_flags(&nothing, code) & (flag::RESERVED | flag::FENCE | flag::RCI | BLOCK), 0);
+            assert!(class_selectors(code).iter().all(|bit| bit & !open_flags(&nothing, code) == 0));
             assert!(needed_flags(code).iter().all(|bits| bits & !open_flags(&nothing, code) == 0), "{code:#x}");
         }
     }

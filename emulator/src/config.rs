@@ -355,13 +355,14 @@ impl Config {
     }
 
     /// Granite Rapids: version 2.0, with delta records, translation fetch, DIX generate, 16-byte fill, CRC-64, drain
-    /// readback, fault information, batch continuation, inter-domain operations, an event log and interrupt handles (the
-    /// last two show through
-    /// [`Function`](crate::Function) only). Which of these a given part has must be read from it; the preset has them all.
+    /// readback, fault information, batch continuation, inter-domain operations, an event log that can overflow and interrupt
+    /// handles (the last two show through [`Function`](crate::Function) only). Which of these a given part has must be read from
+    /// it; the preset has them all.
     pub fn granite_rapids() -> Self {
         let base = Self::sapphire_rapids();
         let operations = gencap::DRAIN_READBACK | gencap::FILL_16 | gencap::CRC_64 | gencap::TRANSLATION_FETCH_STRIDE;
-        let reports = gencap::FAULT_INFO | gencap::BATCH_CONTINUATION | 1 << gencap::EVENT_LOG.trailing_zeros();
+        let log = 1 << gencap::EVENT_LOG.trailing_zeros() | gencap::EVENT_LOG_OVERFLOW;
+        let reports = gencap::FAULT_INFO | gencap::BATCH_CONTINUATION | log;
         let extra = operations | reports | gencap::COMMAND_CAPABILITIES | gencap::INTER_DOMAIN;
         let [more, ..] = bits(&[opcode::CR_DELTA, opcode::AP_DELTA, opcode::TRANSL_FETCH, opcode::DIX_GEN]);
         let op_cap = Self::with_inter_domain([base.op_cap[0] | more, 0, 0, 0]);

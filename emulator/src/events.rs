@@ -22,8 +22,8 @@ pub(crate) trait Events: Send + Sync {
     /// Raises a vector for a descriptor that has ended, after its record was written.
     fn completed(&self, vector: u16);
 
-    /// Puts an entry into the event log. `false` if there is none, or it has no room.
-    fn log(&self, entry: &LogEntry<'_>) -> bool;
+    /// Puts an entry into the event log.
+    fn log(&self, entry: &LogEntry<'_>) -> Logged;
 
     /// Whether the event log holds entries that software has not taken.
     fn log_pending(&self) -> bool;
@@ -47,6 +47,20 @@ pub(crate) struct Target {
     pub(crate) message_storage: bool,
 }
 
+/// What became of an entry for the event log (specification section 5.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logged {
+    /// There is no log: the error goes to the software error register.
+    Off,
+    /// The log has it.
+    Taken,
+    /// The log is full, and the device waits until software makes room.
+    Full,
+    /// It is lost, and the software error register is to say so: a full log of the kind that overflows, or one whose
+    /// memory cannot be written.
+    Lost,
+}
+
 /// What an entry of the event log says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogEntry<'a> {
@@ -62,4 +76,12 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) requested: bool,
     /// The record that could not be written.
     pub(crate) record: Option<&'a CompletionRecord>,
+}
+
+impl LogEntry<'_> {
+    /// One about an error that no descriptor made.
+    pub(crate) fn without_descriptor(error: SoftwareError) -> Self {
+        let target = Target { handle: 0, message_storage: false };
+        Self { error, batch: 0, first_in_batch: false, target, interrupt: false, requested: false, record: None }
+    }
 }

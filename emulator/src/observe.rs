@@ -7,15 +7,20 @@ use idxd_sys::Descriptor;
 
 use crate::memory::Requester;
 
-/// The software error register, SWERROR (specification section 9.2.13).
+/// The software error register, SWERROR (specification section 9.2.15).
 ///
 /// The first error is latched until it is cleared; further ones only set [`overflow`](Self::overflow).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(clippy::struct_excessive_bools)] // they are bits of a register
 pub struct SoftwareError {
-    /// Error code: a status that cannot be put into a record, or 0x53 (dedicated queue overflow).
+    /// Error code: a status that cannot be put into a record, or one of section 5.8.2. Of those, 0x53 (dedicated queue
+    /// overflow) is about a descriptor; 0x51 (PCI configuration changed), 0x52 (a command while another was active) and
+    /// 0x54 (no place in the event log) are not.
     pub error: u8,
+    /// The error is one of a descriptor. Without it [`error`](Self::error) and [`overflow`](Self::overflow) are all there
+    /// is; everything else is 0.
+    pub descriptor: bool,
     /// Another error happened since and was not stored.
     pub overflow: bool,
     /// The failing access was a write.
@@ -46,6 +51,7 @@ impl SoftwareError {
     pub(crate) fn of(error: u8, wq: usize, by: Requester, descriptor: &Descriptor, batch_index: Option<u16>) -> Self {
         Self {
             error,
+            descriptor: true,
             overflow: false,
             write: false,
             in_batch: batch_index.is_some(),
@@ -59,6 +65,11 @@ impl SoftwareError {
             idpt_handle: None,
             addr: 0,
         }
+    }
+
+    /// An error that no descriptor made.
+    pub(crate) fn without_descriptor(error: u8) -> Self {
+        Self { descriptor: false, ..Self::of(error, 0, Requester::DEVICE, &Descriptor::default(), None) }
     }
 }
 

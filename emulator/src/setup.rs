@@ -2,7 +2,8 @@
 //!
 //! It is written only while the queue is disabled and nothing of it is queued or executing, by one command at a time.
 //! Submitters and engines read it only for descriptors that an enabled queue has accepted, and enabling is a
-//! sequentially consistent store; so they read what was written before it, and relaxed loads will do.
+//! sequentially consistent store; so they read what was written before it, and relaxed loads will do. Only which traffic
+//! classes are unusable may change at any time: it is not part of the queue's own configuration.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -25,6 +26,8 @@ pub(crate) struct Setup {
     max_sgl_size: AtomicU32,
     op_config: [AtomicU64; 4],
     requester: AtomicU32,
+    /// See [`unusable_classes`](Self::unusable_classes).
+    unusable_classes: AtomicU8,
 }
 
 impl Setup {
@@ -134,6 +137,16 @@ impl Setup {
 
     pub(crate) fn requester(&self) -> Requester {
         Requester::from_word(self.requester.load(Ordering::Relaxed))
+    }
+
+    /// Which of the two traffic classes of the queue's group no virtual channel carries: bit 0 for the first (TC-A), bit 1
+    /// for the second (TC-B). None, where nobody configures any.
+    pub(crate) fn unusable_classes(&self) -> u8 {
+        self.unusable_classes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_unusable_classes(&self, bits: u8) {
+        self.unusable_classes.store(bits, Ordering::Relaxed);
     }
 }
 

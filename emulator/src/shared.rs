@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use idxd_sys::status;
+
 use crate::command::CommandError;
 use crate::config::{Config, ConfigError, WqConfig};
 use crate::engine::{Engine, EngineSlot};
@@ -167,6 +169,11 @@ impl Shared {
         {
             events.software_error();
         }
+    }
+
+    /// Latches that an entry found no place in the event log.
+    pub(crate) fn report_lost_entry(&self) {
+        self.report(SoftwareError::without_descriptor(status::SWERR_EVENT_LOG));
     }
 
     /// Waits for a condition that the engines bring about. Without engine threads, runs descriptors meanwhile.

@@ -1,27 +1,16 @@
-//! Errors that no record tells: the software error register, the event log, occupancy.
+//! Errors of descriptors that no record tells: the software error register, the event log; occupancy.
 
 mod common;
 mod driver;
 
 use common::*;
+use driver::log::*;
 use driver::*;
-use dsa_emulator::{Config, Effect, FaultRule, Instruction, Permission, PortalAnswer};
-use idxd_sys::swerr::{self, SwError};
-use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, portal, status};
-use zerocopy::{FromBytes, IntoBytes};
+use dsa_emulator::{Config, Effect, FaultRule, Instruction, PortalAnswer};
+use idxd_sys::{Descriptor, flag, opcode, portal, status, swerr};
+use zerocopy::IntoBytes;
 
-const CAUSE_ERROR: u32 = 1;
 const CAUSE_OCCUPANCY: u32 = 4;
-const CAUSE_EVENT_LOG: u32 = 0x20;
-/// Where the event log lies.
-const LOG: u64 = 0x90_0000;
-/// Where nothing lies.
-const NOWHERE: u64 = 0x80_0000;
-
-fn software_error(d: &Driver) -> Option<SwError> {
-    SwError::decode([0, 8, 16, 24].map(|at| d.r64(SWERROR + at)))
-}
-
 #[test]
 fn the_first_software_error_stays_until_it_is_acknowledged() {
     let d = enabled(Config::sapphire_rapids().manual(), &[SHARED, Queue { size: 2, ..DEDICATED }]);
@@ -61,56 +50,6 @@ fn version_1_reports_records_that_cannot_be_written_as_software_errors() {
     let error = software_error(&d).unwrap();
     assert_eq!((error.error, error.pasid, error.fault_addr), (status::CR_FAULT, 9, NOWHERE));
     assert_ne!(error.flags & swerr::FAULT_WRITE, 0);
-}
-
-/// A function of version 2.0 with an event log of `size` entries and its interrupt enabled.
-fn logging(size: u64, queues: &[Queue]) -> Driver {
-    let d = function(Config::granite_rapids().manual());
-    d.memory.map(LOG, 4 * PAGE, Permission::ReadWrite).unwrap();
-    d.configure(queues);
-    // As the driver does it.
-    d.w64(EVLCFG, LOG);
-    d.w64(EVLCFG + 8, size);
-    d.w32(GENCTRL, 7);
-    d.w32(GENCFG, 1 << 13);
-    assert_eq!(d.command(ENABLE_DEVICE, 0), 0);
-    for wq in 0..queues.len() {
-        assert_eq!(d.command(ENABLE_WQ, wq as u32), 0);
-    }
-    d.interrupts.take();
-    d
-}
-
-fn run(d: &Driver, pasid: u32, descriptor: &Descriptor) {
-    assert_eq!(d.enqcmd(0, pasid, descriptor), PortalAnswer::Accepted);
-    d.function.device().run_until_idle();
-}
-
-/// An entry of the event log, taken apart.
-#[derive(Debug)]
-struct Entry {
-    head: u64,
-    details: u64,
-    addr: u64,
-    record: CompletionRecord,
-}
-
-impl Entry {
-    fn read(d: &Driver, index: u64) -> Self {
-        let mut bytes = [0; 64];
-        d.memory.read(LOG + 64 * index, &mut bytes).unwrap();
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-        let record = CompletionRecord::read_from_bytes(&bytes[32..]).unwrap();
-        Self { head: word(0), details: word(8), addr: word(16), record }
-    }
-
-    fn error(&self) -> u8 {
-        (self.head >> 8) as u8
-    }
-
-    fn bit(&self, bit: u32) -> bool {
-        self.head >> bit & 1 != 0
-    }
 }
 
 #[test]
@@ -167,33 +106,6 @@ fn faults_on_lists_and_readbacks_name_their_operand_in_the_event_log() {
     assert_eq!(entries.each_ref().map(|e| e.addr), [NOWHERE; 3]);
     assert_eq!(entries.each_ref().map(|e| e.bit(7)), [true; 3], "there is error information");
     assert_eq!(entries.each_ref().map(|e| e.details >> 32), [1, 1, 2].map(|operand| operand << 29), "nothing else");
-}
-
-#[test]
-fn a_full_event_log_leaves_errors_to_the_register_and_goes_on_when_emptied() {
-    let d = logging(4, &[SHARED]);
-    let bad = Descriptor { completion_addr: NOWHERE, ..nop() };
-    for pasid in 1..=4 {
-        run(&d, pasid, &bad);
-    }
-    assert_eq!(d.r64(EVLSTATUS) >> 32 & 0xffff, 3, "one entry stays free");
-    let overflowed = software_error(&d).unwrap();
-    assert_eq!((overflowed.error, overflowed.pasid), (status::CR_FAULT, 4));
-    assert_eq!(d.r32(INTCAUSE) & (CAUSE_ERROR | CAUSE_EVENT_LOG), CAUSE_ERROR | CAUSE_EVENT_LOG);
-    d.w32(EVLSTATUS, 3);
-    run(&d, 5, &bad);
-    assert_eq!(d.r64(EVLSTATUS) & 0xffff_0000_ffff, 3, "the tail has come around");
-    assert_eq!(Entry::read(&d, 3).head >> 40, 5);
-    // A log in memory that is not there.
-    assert_eq!(d.command(DISABLE_DEVICE, 0), 0);
-    d.w32(GENCFG, 0);
-    d.w64(EVLCFG, NOWHERE);
-    d.w64(EVLCFG + 8, 64);
-    d.w32(GENCFG, 1 << 13);
-    d.w64(SWERROR, 3);
-    assert_eq!([ENABLE_DEVICE, ENABLE_WQ].map(|command| d.command(command, 0)), [0; 2]);
-    run(&d, 6, &bad);
-    assert_eq!((d.r64(EVLSTATUS), software_error(&d).unwrap().pasid), (0, 6));
 }
 
 #[test]

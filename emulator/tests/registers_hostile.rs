@@ -67,7 +67,13 @@ fn anything(random: &mut Random, d: &Driver) {
             d.w32(CMD, command << 20 | operand | random.next() as u32 & 1 << 31);
         }
         7 => d.configure(&[SHARED, DEDICATED]),
-        8 => d.function.set_pci_control(PciControl { bus_master: random.below(8) != 0, ..PciControl::default() }),
+        // Seldom, as it halts a device that is enabled.
+        8 if random.below(16) == 0 => {
+            d.function.set_pci_control(PciControl { bus_master: false, ..PciControl::default() });
+        }
+        8 if random.below(64) == 0 => d.function.pci_configuration_changed(),
+        8 if random.below(4) == 0 => d.function.set_traffic_classes(random.next() as u8),
+        8 => d.function.set_pci_control(PciControl::default()),
         _ => {
             let mut line = [0u8; 64];
             line.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&random.value().to_le_bytes()));
@@ -91,6 +97,7 @@ fn anything(random: &mut Random, d: &Driver) {
 fn recovers(d: &Driver, what: &str) {
     d.function.reset();
     d.function.set_pci_control(PciControl::default());
+    d.function.set_traffic_classes(u8::MAX);
     d.interrupts.take();
     d.configure(&[SHARED]);
     assert_eq!([ENABLE_DEVICE, ENABLE_WQ].map(|command| d.command(command, 0)), [0; 2], "{what}");

@@ -1,10 +1,10 @@
-//! No-op, batch, drain, cache flush and translation fetch, and a queue that is full.
+//! No-op, batch, drain, cache flush and translation fetch; a queue that is full, and what else is wrong without a descriptor.
 
 use idxd_sys::{Descriptor, flag, gencap, opcode, status};
 
 use super::derived;
 use super::rules::{sample, with};
-use crate::bench::{Page, Power, Queue, Space};
+use crate::bench::{Misdeed, Page, Power, Queue, Space};
 use crate::case::{Case, Check, Need, ensure};
 use crate::lab::{Lab, flagged, has_status};
 
@@ -33,6 +33,38 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(())
         })
         .needing(&[Need::Power(Power::Troubles), Need::Power(Power::Queue(Queue::Full))]),
+        with(opcode::NOP, status::SWERR_COMMAND_ACTIVE, "a command too many", "9.2.12", |lab| {
+            lab.misbehave(Misdeed::SecondCommand)?;
+            lab.trouble(status::SWERR_COMMAND_ACTIVE)?;
+            let d = lab.descriptor(opcode::NOP, 0);
+            has_status(&lab.run(&d)?, status::SUCCESS)
+        })
+        .needing(&[Need::Power(Power::Troubles), Need::Power(Power::Misdeed(Misdeed::SecondCommand))]),
+        with(opcode::NOP, status::SWERR_PCI_CONFIG, "a change of PCI configuration halts the device", "5.8.2", |lab| {
+            lab.misbehave(Misdeed::Configuration)?;
+            let trouble = lab.trouble(status::SWERR_PCI_CONFIG)?;
+            ensure!(!trouble.logged, "{trouble:?}");
+            let d = lab.descriptor(opcode::NOP, 0);
+            lab.is_turned_away(&d)
+        })
+        .needing(&[Need::Power(Power::Troubles), Need::Power(Power::Misdeed(Misdeed::Configuration))]),
+        with(opcode::NOP, status::SWERR_EVENT_LOG, "an event that finds the log full", "5.9", |lab| {
+            lab.misbehave(Misdeed::FullLog)?;
+            let lost = lab.area(Space::Own, 0, 32);
+            lab.set_page(Space::Own, lost.addr, Page::Refused)?;
+            let d = Descriptor { completion_addr: lost.addr, ..lab.descriptor(opcode::NOP, 0) };
+            lab.send(&d)?;
+            lab.set_page(Space::Own, lost.addr, Page::Present)?;
+            let troubles = lab.troubles()?;
+            ensure!(troubles.len() == 1 && !troubles[0].logged, "{troubles:?}");
+            ensure!(troubles[0].code == status::SWERR_EVENT_LOG, "{troubles:?}");
+            lab.verify()
+        })
+        .needing(&[
+            Need::Power(Power::Refused),
+            Need::Power(Power::EventLog),
+            Need::Power(Power::Misdeed(Misdeed::FullLog)),
+        ]),
         with(FETCH, status::SUCCESS, "a stride that leaves out absent pages", "8.3.11", |lab| {
             let sample = sample(lab, FETCH)?;
             let pages: Vec<u64> = sample.operands[0].area.pages().collect();

@@ -7,7 +7,7 @@ use crate::case::{Case, Check, Need, ensure};
 use crate::derived::needs;
 use crate::lab::{Lab, flagged, has_status, with_byte};
 use crate::sample::{Sample, Shape, has_size, shape};
-use crate::tables::{needed_flags, open_flags, reserved_bytes};
+use crate::tables::{class_selectors, needed_flags, open_flags, reserved_bytes};
 
 /// Addresses without memory, far from each other, for descriptors that are refused before they are looked at.
 pub(crate) const FAR: [u64; 4] = [0x10_0000_0000, 0x20_0000_0000, 0x30_0000_0000, 0x40_0000_0000];
@@ -29,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }
         cases.extend(too_large(code));
         cases.extend(records(code));
+        cases.extend(traffic_classes(code));
         let queue = Queue::PrivilegeOff;
         cases.push(
             with(code, status::BAD_PRIV, "privileged where privilege is off", "5.4", move |lab| {
@@ -233,6 +234,42 @@ fn records(code: u8) -> [Case; 2] {
             lab.verify()
         });
     [unreachable.needing(&[troubles, Need::Power(Power::Refused)]), misaligned.needing(&[troubles])]
+}
+
+/// Classes that no virtual channel carries: of each operand, and of the record.
+fn traffic_classes(code: u8) -> Vec<Case> {
+    let queue = Queue::NoTrafficClass;
+    let queue_needed = [Need::Power(Power::Queue(queue))];
+    let record = with(code, status::BAD_TRAFFIC_CLASS, "a record of a class without a channel", "5.4", move |lab| {
+        let sample = sample(lab, code)?;
+        lab.submit(queue, &flagged(sample.d, flag::CR_TC, 0))?;
+        lab.settle();
+        let trouble = lab.trouble(status::BAD_TRAFFIC_CLASS)?;
+        ensure!(trouble.opcode == code, "{trouble:?}");
+        ensure!(lab.look(sample.d.completion_addr).status == 0, "a record is written");
+        lab.verify()
+    });
+    let mut cases = vec![record.needing(&queue_needed).needing(&[Need::Power(Power::Troubles)])];
+    let selectors = class_selectors(code);
+    if !selectors.is_empty() {
+        cases.push(
+            with(code, status::BAD_TRAFFIC_CLASS, "each operand of a class without a channel", "5.4", move |lab| {
+                let sample = sample(lab, code)?;
+                for selector in &selectors {
+                    let d = flagged(sample.d, *selector, 0);
+                    let refused = lab.refuses_on(queue, &d, status::BAD_TRAFFIC_CLASS);
+                    refused.map_err(|failure| failure.at(&format!("flag {selector:#x}")))?;
+                }
+                // The other class of the group is carried.
+                let record = lab.run_on(queue, &sample.d)?;
+                sample.check_success(&record, 0)?;
+                sample.expect_all(lab);
+                lab.verify()
+            })
+            .needing(&queue_needed),
+        );
+    }
+    cases
 }
 
 fn unrequested_handle() -> Case {

@@ -1,12 +1,17 @@
 //! The end of a descriptor: its record and interrupt, or an entry in the event log or the software error register.
 
+use std::time::Duration;
+
 use idxd_sys::{CompletionRecord, flag, opcode, status};
 
 use super::{Fault, Op, Operand, Stopped};
-use crate::events::LogEntry;
+use crate::events::{LogEntry, Logged};
 use crate::fault::MAX_ARMED;
 use crate::memory::Access;
 use crate::observe::SoftwareError;
+
+/// Between two looks at an event log that is full.
+const FULL_LOG: Duration = Duration::from_micros(200);
 
 /// What the event log has got of a batch under execution.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,13 +61,16 @@ impl Op<'_, '_> {
             if !quiet {
                 self.report(ended.status, ended.fault_addr, Some(ended));
             }
-            return Written::Record(ended.status);
+            return if self.stopped { Written::Stopped } else { Written::Record(ended.status) };
         }
         let addr = self.d.completion_addr;
-        if let Some(error) = self.behind_the_log()
-            && self.report(error, addr, Some(ended))
-        {
-            return Written::Logged(ended.status);
+        if let Some(error) = self.behind_the_log() {
+            if self.report(error, addr, Some(ended)) {
+                return Written::Logged(ended.status);
+            }
+            if self.stopped {
+                return Written::Stopped;
+            }
         }
         // Without a request only what is not a success is recorded (section 8.1.3.4).
         if quiet && !self.flag(flag::RCR) {
@@ -89,7 +97,18 @@ impl Op<'_, '_> {
     fn unwritten(&mut self, addr: u64, ended: &CompletionRecord) -> Written {
         let error = status::CR_FAULT | status::FAULT_WRITE;
         // Software that reads the log can still deliver the record.
-        if self.report(error, addr, Some(ended)) { Written::Logged(ended.status) } else { Written::Record(error) }
+        match self.report(error, addr, Some(ended)) {
+            true => Written::Logged(ended.status),
+            false if self.stopped => Written::Stopped,
+            false => Written::Record(error),
+        }
+    }
+
+    /// Ends a descriptor that is refused without a record: whoever made it must not be answered, or cannot be.
+    pub(super) fn refuse(&mut self, code: u8, addr: u64) -> Result<u8, Stopped> {
+        self.x.counters.failed.add(1);
+        self.report(code, addr, None);
+        if self.stopped { Err(Stopped) } else { Ok(code) }
     }
 
     /// The code under which a record must go through the event log, because software has yet to deliver records that
@@ -123,7 +142,8 @@ impl Op<'_, '_> {
     }
 
     /// Reports an error about this descriptor: to the event log, or else to the software error register. `ended` is the
-    /// record that nobody sees. Returns whether the log has it.
+    /// record that nobody sees. Returns whether the log has it. May wait for room in the log; a stop ends that wait, and then
+    /// nobody hears of the error.
     pub(super) fn report(&mut self, error: u8, addr: u64, ended: Option<&CompletionRecord>) -> bool {
         // The log is written in a section of its own, and others are told.
         self.x.round.end();
@@ -155,12 +175,26 @@ impl Op<'_, '_> {
             requested: self.flag(flag::RCR),
             record: ended,
         };
-        if self.x.shared.events.as_ref().is_some_and(|events| events.log(&entry)) {
-            self.x.batch.records += u32::from(record_fault && self.member.is_some());
-            return true;
+        let logged = self.log(&entry);
+        match logged {
+            Logged::Taken => self.x.batch.records += u32::from(record_fault && self.member.is_some()),
+            Logged::Off => self.x.shared.report(error),
+            Logged::Lost => self.x.shared.report_lost_entry(),
+            Logged::Full => self.stopped = true,
         }
-        self.x.shared.report(error);
-        false
+        logged == Logged::Taken
+    }
+
+    /// Puts an entry into the event log. A log that must not overflow holds the engine up while it is full (section 5.9), so
+    /// [`Logged::Full`] is what is left of a wait that a stop has ended.
+    fn log(&self, entry: &LogEntry<'_>) -> Logged {
+        let Some(events) = &self.x.shared.events else { return Logged::Off };
+        loop {
+            let logged = events.log(entry);
+            if logged != Logged::Full || self.x.sleep(FULL_LOG).is_err() {
+                return logged;
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! a stopped descriptor ends without a record. That look also ends what may be done with the spans so far (`round`).
 
 mod batch;
+mod classes;
 mod compare;
 mod complete;
 mod control;
@@ -216,14 +217,13 @@ fn execute_in_full(x: &mut Exec<'_>, d: &Descriptor, member: Option<u16>) -> Res
     }
     let mut op = Op { x, d, armed, member, stopped: false, moves: 0, domains: Domains::default() };
     if d.flags() & flag::CRAV != 0 && !d.completion_addr.is_multiple_of(32) {
-        op.x.counters.failed.add(1);
-        op.report(status::CR_ALIGN, d.completion_addr, None);
-        return Ok(status::CR_ALIGN);
+        return op.refuse(status::CR_ALIGN, d.completion_addr);
     }
     if op.x.lacks_privilege() {
-        op.x.counters.failed.add(1);
-        op.report(status::BAD_PRIV, 0, None);
-        return Ok(status::BAD_PRIV);
+        return op.refuse(status::BAD_PRIV, 0);
+    }
+    if !classes::carry_record(op.x, d) {
+        return op.refuse(status::BAD_TRAFFIC_CLASS, 0);
     }
     let ended = match op.armed.hardware {
         Some(status) => record(status),
@@ -261,7 +261,11 @@ impl Op<'_, '_> {
     }
 
     fn check(&self) -> Result<(), CompletionRecord> {
-        if self.x.quick.passes(self.d) { Ok(()) } else { validate::check(self.x, self.d, self.member.is_some()) }
+        if self.x.quick.passes(self.d) {
+            return Ok(());
+        }
+        validate::check(self.x, self.d, self.member.is_some())?;
+        validate::fail(!classes::carry_operands(self.x, self.d), status::BAD_TRAFFIC_CLASS)
     }
 
     fn dispatch(&mut self) -> Outcome {

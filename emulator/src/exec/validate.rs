@@ -120,7 +120,7 @@ pub(super) fn invalid_flags(x: &Exec<'_>, d: &Descriptor, in_batch: bool) -> u32
 }
 
 /// Flags of one opcode besides the common ones (specification table 5-3).
-fn allowed(x: &Exec<'_>, code: u8, flags: u32) -> u32 {
+pub(super) fn allowed(x: &Exec<'_>, code: u8, flags: u32) -> u32 {
     let set = |bit: u32| flags & bit != 0;
     let when = |condition: bool, bits: u32| if condition { bits } else { 0 };
     match code {

@@ -168,16 +168,18 @@ proptest! {
 
     #[test]
     fn the_cpu_adds_alike(a: u32, b: u32, c: u64, d: u64, shift in 0u32..64) {
+        // A denormal operand is reported beside a NaN as well.
+        let invalid = |exceptions| exceptions & !exception::DENORMAL == exception::INVALID;
         for (a, b) in [(a, b), (a, a ^ b >> (shift % 32)), (a, (a ^ 1 << 31) ^ b >> (shift % 32))] {
             let sum = f32::from_bits(a) + f32::from_bits(b);
             let (bits, exceptions) = combine(ty::FP32, ADD, 0, u64::from(a), u64::from(b));
-            let same = if sum.is_nan() { exceptions == exception::INVALID } else { bits == u64::from(sum.to_bits()) };
+            let same = if sum.is_nan() { invalid(exceptions) } else { bits == u64::from(sum.to_bits()) };
             prop_assert!(same);
         }
         for (c, d) in [(c, d), (c, c ^ d >> shift), (c, (c ^ 1 << 63) ^ d >> shift)] {
             let sum = f64::from_bits(c) + f64::from_bits(d);
             let (bits, exceptions) = combine(ty::FP64, ADD, 0, c, d);
-            let same = if sum.is_nan() { exceptions == exception::INVALID } else { bits == sum.to_bits() };
+            let same = if sum.is_nan() { invalid(exceptions) } else { bits == sum.to_bits() };
             prop_assert!(same);
             #[allow(clippy::cast_possible_truncation)] // what is tested
             let narrow = f64::from_bits(c) as f32;

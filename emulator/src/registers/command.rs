@@ -8,7 +8,7 @@ use idxd_sys::{cmd_status, idpt};
 
 use super::control::Control;
 use super::layout::{GENCFG_READ_BUFFERS, READ_BUFFERS};
-use super::{groups, queue_config};
+use super::{errors, groups, queue_config};
 use crate::command::CommandError;
 use crate::device::{Device, DeviceState};
 use crate::permissions::PermissionsError;
@@ -95,6 +95,7 @@ fn enable_device(device: &Device, control: &Control) -> Result<(), u32> {
         return Err(cmd_status::HW_WQ_SIZE_RANGE);
     }
     let engines = groups::check(&contents.groups, &control.layout)?;
+    errors::tell_classes(&contents, device);
     // Another processor may be writing: a queue that slips into a group without engines would never be served.
     contents.enabling = true;
     drop(contents);

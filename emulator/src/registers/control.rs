@@ -6,20 +6,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use idxd_sys::swerr::{self, SwError};
-use idxd_sys::{gencap, status};
+use idxd_sys::{gencap, swerr};
 
-use super::event_log::{EventLog, Logged};
+use super::errors;
+use super::event_log::{Appended, EventLog};
 use super::groups::{self, GroupWords};
 use super::handles::{Handles, PERMISSION_BITS};
 use super::layout::{self as reg, Layout};
 use super::queue_config as wqcfg;
 use super::{Interrupts, PciControl};
 use crate::device::{Device, DeviceState};
-use crate::events::{Events, LogEntry, Target};
+use crate::events::{Events, LogEntry, Logged, Target};
 use crate::gate::wq_state;
 use crate::memory::{Requester, Space};
-use crate::observe::SoftwareError;
 use crate::shared::Shared;
 
 /// Bit 31 of CMDSTS: a command is being executed.
@@ -32,9 +31,6 @@ const RESET_TYPE_FLR: u32 = 1 << 2;
 /// The vector for everything that is not a completion.
 const MISC_VECTOR: u16 = 0;
 
-/// SWERROR, word 0: the error information is there.
-const INFORMATION_VALID: u64 = 1 << 7;
-
 /// What can change of the registers.
 pub(super) struct Contents {
     gencfg: u32,
@@ -46,6 +42,9 @@ pub(super) struct Contents {
     pub(super) queues: Vec<[u32; 16]>,
     pub(super) handles: Handles,
     pub(super) pci: PciControl,
+    /// Traffic classes that a virtual channel carries, one bit each: as the PCI configuration space says, which no reset of
+    /// the registers changes.
+    pub(super) traffic_classes: u8,
     /// CMDPARAM.
     parameter: [u32; 2],
     /// The device is being enabled: what has been checked must stay until it is.
@@ -91,6 +90,8 @@ pub(super) enum After {
     Nothing,
     /// A command is to be executed.
     Command(Command),
+    /// A command came while another one was executed, and is lost.
+    LostCommand,
     /// The occupancy limit of a queue has changed.
     Occupancy(usize),
 }
@@ -123,6 +124,7 @@ impl Control {
             queues: vec![wqcfg::defaults(&layout); layout.queues],
             handles: Handles::new(layout.vectors(), layout.has(gencap::COMMAND_CAPABILITIES)),
             pci: PciControl::default(),
+            traffic_classes: u8::MAX,
             parameter: [0; 2],
             enabling: false,
             generation: 0,
@@ -146,7 +148,7 @@ impl Control {
             reg::INTCAUSE => c.cause,
             reg::CMDSTS => c.command_status,
             reg::SWERROR..0xe0 => {
-                let words = device.software_error().map_or([0; 4], |e| encode(&e));
+                let words = device.software_error().map_or([0; 4], |e| errors::encode(&e));
                 let at = offset - reg::SWERROR;
                 (words[at as usize / 8] >> (8 * (at & 4))) as u32
             }
@@ -186,7 +188,10 @@ impl Control {
             }
             reg::INTCAUSE => c.cause &= !(value & mask),
             // A command is one write of the whole register; one that comes while another is executed is lost.
-            reg::CMD if mask == u32::MAX && c.command_status & COMMAND_ACTIVE == 0 => {
+            reg::CMD if mask == u32::MAX => {
+                if c.command_status & COMMAND_ACTIVE != 0 {
+                    return After::LostCommand;
+                }
                 c.command_status = COMMAND_ACTIVE;
                 return After::Command(Command { word: value, generation: c.generation });
             }
@@ -359,16 +364,22 @@ impl Events for Control {
         self.interrupts.raise(vector);
     }
 
-    fn log(&self, entry: &LogEntry<'_>) -> bool {
+    fn log(&self, entry: &LogEntry<'_>) -> Logged {
         let mut c = self.lock();
         if c.gencfg & reg::GENCFG_EVENT_LOG == 0 {
-            return false;
+            return Logged::Off;
         }
-        let logged = c.log.append(&self.space, entry);
-        if logged == Logged::First && c.genctrl & reg::GENCTRL_EVENT_LOG != 0 {
-            self.interrupt(c, reg::CAUSE_EVENT_LOG);
+        match c.log.append(&self.space, entry) {
+            Appended::First => {
+                if c.genctrl & reg::GENCTRL_EVENT_LOG != 0 {
+                    self.interrupt(c, reg::CAUSE_EVENT_LOG);
+                }
+                Logged::Taken
+            }
+            Appended::More => Logged::Taken,
+            Appended::Full if !self.layout.has(gencap::EVENT_LOG_OVERFLOW) => Logged::Full,
+            Appended::Full | Appended::Unwritable => Logged::Lost,
         }
-        logged != Logged::No
     }
 
     fn log_pending(&self) -> bool {
@@ -378,7 +389,8 @@ impl Events for Control {
 
     fn software_error(&self) {
         let c = self.lock();
-        if c.genctrl & reg::GENCTRL_ERROR != 0 {
+        // An interrupt is a write to memory: that bus mastering was taken away, for one, is an error that cannot be told by one.
+        if c.genctrl & reg::GENCTRL_ERROR != 0 && c.pci.bus_master {
             self.interrupt(c, reg::CAUSE_ERROR);
         }
     }
@@ -397,7 +409,7 @@ impl Events for Control {
 
     fn halted(&self) {
         let c = self.lock();
-        if c.genctrl & reg::GENCTRL_HALT != 0 {
+        if c.genctrl & reg::GENCTRL_HALT != 0 && c.pci.bus_master {
             self.interrupt(c, reg::CAUSE_HALT);
         }
     }
@@ -424,24 +436,4 @@ fn queue_status(shared: &Shared, queue: usize) -> u32 {
         _ => 2,
     };
     shared.queues[queue].occupancy() as u32 & 0xffff | state << 30
-}
-
-fn encode(e: &SoftwareError) -> [u64; 4] {
-    let when = |condition: bool, bit: u64| if condition { bit } else { 0 };
-    let mut error = SwError::default();
-    error.flags = swerr::DESC_VALID
-        | swerr::WQ_VALID
-        | when(e.overflow, swerr::OVERFLOW)
-        | when(e.in_batch, swerr::BATCH)
-        | when(e.write, swerr::FAULT_WRITE)
-        | when(e.privileged, swerr::PRIVILEGED);
-    (error.error, error.wq, error.opcode, error.pasid) = (e.error, e.wq, e.opcode, e.pasid);
-    // Flags, or an operand and a handle of the permissions table.
-    let handle = e.idpt_handle.map_or(0, u32::from);
-    let more = e.idpt_handle.is_some() || e.operand != 0 && e.error != status::CR_FAULT;
-    let information = if more { u32::from(e.operand) << 29 | handle } else { e.invalid_flags };
-    (error.batch_index, error.invalid_flags, error.fault_addr) = (e.batch_index, information, e.addr);
-    let mut words = error.encode();
-    words[0] |= when(more, INFORMATION_VALID);
-    words
 }

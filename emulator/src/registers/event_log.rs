@@ -1,7 +1,7 @@
 //! The event log: a ring of 64-byte entries in memory (version 2.0).
 //!
 //! The device writes an entry, then moves the tail; software reads entries and moves the head. A full ring takes
-//! nothing: the error then goes to the software error register, as it does without a log.
+//! nothing: what becomes of the entry then depends on the device.
 
 use idxd_sys::status;
 use zerocopy::IntoBytes;
@@ -27,13 +27,15 @@ pub(super) struct EventLog {
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Logged {
+pub(super) enum Appended {
     /// It is in the log, and software has not been told of an earlier one.
     First,
     /// It is in the log.
     More,
-    /// There was no room, or the memory of the log cannot be written.
-    No,
+    /// There is no room.
+    Full,
+    /// The memory of the log cannot be written, or there is none.
+    Unwritable,
 }
 
 impl EventLog {
@@ -74,19 +76,22 @@ impl EventLog {
     }
 
     /// Writes an entry and moves the tail.
-    pub(super) fn append(&mut self, space: &Space, entry: &LogEntry<'_>) -> Logged {
+    pub(super) fn append(&mut self, space: &Space, entry: &LogEntry<'_>) -> Appended {
         let size = self.config[2] as u16;
         let next = self.tail.checked_add(1).filter(|next| *next < size).unwrap_or(0);
-        if size == 0 || next == self.head {
-            return Logged::No;
+        if size == 0 {
+            return Appended::Unwritable;
+        }
+        if next == self.head {
+            return Appended::Full;
         }
         let base = u64::from(self.config[0] & !0xfff) | u64::from(self.config[1]) << 32;
         let at = base.wrapping_add(u64::from(self.tail) * ENTRY_SIZE as u64);
         if !write(space, self.requester(), at, &encode(entry)) {
-            return Logged::No;
+            return Appended::Unwritable;
         }
         self.tail = next;
-        if std::mem::replace(&mut self.pending, true) { Logged::More } else { Logged::First }
+        if std::mem::replace(&mut self.pending, true) { Appended::More } else { Appended::First }
     }
 
     fn requester(&self) -> Requester {
@@ -116,9 +121,10 @@ fn encode(entry: &LogEntry<'_>) -> [u8; ENTRY_SIZE] {
     let e = &entry.error;
     let bit = |on: bool, at: u32| u64::from(on) << at;
     // Bits 2 and 3: descriptor and queue fields are valid. Bit 7: error information is.
+    let descriptor = e.descriptor;
     let information = e.operand != 0 || e.idpt_handle.is_some() || e.invalid_flags != 0;
-    let head = bit(true, 2)
-        | bit(true, 3)
+    let head = bit(descriptor, 2)
+        | bit(descriptor, 3)
         | bit(e.in_batch, 4)
         | bit(e.write, 5)
         | bit(e.privileged, 6)

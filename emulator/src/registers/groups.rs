@@ -33,6 +33,11 @@ pub(super) fn group_of_queue(groups: &[GroupWords], queue: usize) -> Option<usiz
     groups.iter().position(|words| has_queue(words, queue))
 }
 
+/// The two traffic classes of a group: TC-A, and TC-B for what a descriptor's flags select.
+pub(super) fn traffic_classes(words: &GroupWords) -> [u32; 2] {
+    [words[FLAGS] & 7, words[FLAGS] >> 3 & 7]
+}
+
 /// Checks the groups of a device about to be enabled, and returns the group of each engine. The error is the code that the
 /// command ends with.
 ///

@@ -29,6 +29,7 @@
 
 mod command;
 mod control;
+mod errors;
 mod event_log;
 mod groups;
 mod handles;
@@ -189,6 +190,7 @@ impl Function {
                     let sent = self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
                     debug_assert!(sent, "the worker lives as long as the function");
                 }
+                After::LostCommand => self.control.command_lost(&self.device),
                 After::Occupancy(queue) => self.control.watch_occupancy(&self.device, queue),
             }
         }
@@ -240,8 +242,28 @@ impl Function {
     }
 
     /// Tells what the PCI configuration space allows; looked at by the commands that enable the device and queues.
+    ///
+    /// To be told of a change while the device is not disabled halts it, with software error 0x51 (sections 5.7 and 9.1.3).
+    /// Neither interrupts if bus mastering is what was taken away.
     pub fn set_pci_control(&self, pci: PciControl) {
-        self.control.lock().pci = pci;
+        self.control.set_pci(pci, &self.device);
+    }
+
+    /// Tells that software has changed something else in PCI configuration space that must stay while the device is not
+    /// disabled: the enable bits of address translation (ATS) or of page requests (PRS), which a front end keeps. Same
+    /// consequences as with [`set_pci_control`](Self::set_pci_control), none for a device that is disabled or halted.
+    pub fn pci_configuration_changed(&self) {
+        let enabling = self.control.lock().enabling;
+        errors::configuration_changed(&self.device, enabling);
+    }
+
+    /// Tells which traffic classes the virtual channel capability maps to a channel that is enabled: bit n for class n. All
+    /// of them until a front end says otherwise; class 0 always, on PCI Express, but nothing here insists on it.
+    ///
+    /// A descriptor that selects another class of its queue's group, for an operand, ends with status 0x1e; for its record,
+    /// with the same software error (sections 4.2, 5.4 and 9.1.4). May be called at any time.
+    pub fn set_traffic_classes(&self, carried: u8) {
+        self.control.set_traffic_classes(carried, &self.device);
     }
 
     /// Takes all interrupt handles back, as a device does when its interrupts are remapped, and tells software. Nothing

@@ -1,8 +1,9 @@
 //! The model behind its registers and portals: software error register, event log, interrupts, privilege.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dsa_conformance::{Answer, Bench, Cannot, Capabilities, PAGE, Page, Power, Queue, Space, Trouble};
+use dsa_conformance::{Answer, Bench, Cannot, Capabilities, Misdeed, PAGE, Page, Power, Queue, Space, Trouble};
 use dsa_emulator::{
     Config, Effect, FaultRule, Instruction, InterDomain, PciControl, Permission, PermissionEntry, PortalAnswer,
 };
@@ -12,8 +13,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::super::common;
 use super::super::driver::{
-    DEDICATED, Driver, ENABLE_DEVICE, ENABLE_WQ, EVLCFG, EVLSTATUS, GENCFG, Queue as QueueConfig, SHARED, SWERROR,
-    function_over,
+    DEDICATED, DISABLE_DEVICE, DRAIN_ALL, Driver, ENABLE_DEVICE, ENABLE_WQ, EVLCFG, EVLSTATUS, GENCFG,
+    Queue as QueueConfig, SHARED, SWERROR, function_over,
 };
 use super::checked::{OTHER, OWN, Places, Spaces};
 use super::id_cap;
@@ -31,6 +32,10 @@ const MAIN: usize = 0;
 const PRIVILEGED: usize = 1;
 const NO_PASID: usize = 2;
 const SMALL: usize = 3;
+const CLASSES: usize = 4;
+
+/// Longer than any case takes.
+const LONG: Duration = Duration::from_secs(600);
 
 /// See the module.
 pub struct Registers {
@@ -53,8 +58,13 @@ impl Registers {
             QueueConfig { privileged: true, pasid: Some(OWN), ..DEDICATED },
             QueueConfig { pasid: None, ..DEDICATED },
             QueueConfig { size: 1, pasid: Some(OWN), ..DEDICATED },
+            QueueConfig { group: 1, pasid: Some(OWN), ..DEDICATED },
         ];
         driver.configure(&queues);
+        // Of classes 0 and 1 in the last queue's group only the first has a channel.
+        let flags = driver.group_register(1, 40);
+        driver.w64(flags, driver.r64(flags) | 1 << 3);
+        driver.function.set_traffic_classes(1);
         for wq in 0..queues.len() {
             let register = driver.queue_register(wq, 3);
             driver.w32(register, driver.r32(register) | LIST_SHIFT);
@@ -65,10 +75,7 @@ impl Registers {
             driver.w64(EVLCFG + 8, LOG_ENTRIES);
             driver.w32(GENCFG, LOG_ENABLE);
         }
-        assert_eq!(driver.command(ENABLE_DEVICE, 0), 0);
-        for wq in 0..queues.len() {
-            assert_eq!(driver.command(ENABLE_WQ, wq as u32), 0);
-        }
+        enable(&driver, &[MAIN, PRIVILEGED, NO_PASID, SMALL, CLASSES]);
         let capabilities = capabilities(&driver, &config.inter_domain);
         Self { config, capabilities, driver, spaces, places: Places::default(), read: 0 }
     }
@@ -107,6 +114,14 @@ impl Registers {
     }
 }
 
+/// Enables the device and queues of it.
+fn enable(driver: &Driver, queues: &[usize]) {
+    assert_eq!(driver.command(ENABLE_DEVICE, 0), 0);
+    for wq in queues {
+        assert_eq!(driver.command(ENABLE_WQ, *wq as u32), 0);
+    }
+}
+
 /// What the registers say.
 fn capabilities(driver: &Driver, offered: &InterDomain) -> Capabilities {
     let mut c = Capabilities::default();
@@ -139,7 +154,7 @@ impl Bench for Registers {
     fn cannot(&self, power: Power) -> Option<&'static str> {
         match power {
             Power::Abort => Some("the bench has no engine threads"),
-            Power::EventLog if !self.has_log() => Some("the device has none"),
+            Power::EventLog | Power::Misdeed(Misdeed::FullLog) if !self.has_log() => Some("the device has none"),
             Power::Queue(Queue::Without(_) | Queue::NoTranslationService) => Some("the bench has no such queue"),
             _ => None,
         }
@@ -185,6 +200,7 @@ impl Bench for Registers {
         Ok(match queue {
             Queue::Interrupts | Queue::NoBlockOnFault => self.posted(PRIVILEGED, d),
             Queue::NoPasid => self.posted(NO_PASID, d),
+            Queue::NoTrafficClass => self.posted(CLASSES, d),
             Queue::Full => {
                 let mut first = Descriptor::default();
                 first.set_opcode_flags(opcode::NOP, 0);
@@ -192,16 +208,49 @@ impl Bench for Registers {
                 self.posted(SMALL, d)
             }
             Queue::PrivilegeOff => {
+                // What the configuration space allows is fixed while the device is enabled.
                 let pci = PciControl::default();
+                assert_eq!(self.driver.command(DISABLE_DEVICE, 0), 0);
                 self.driver.function.set_pci_control(PciControl { privileged: false, ..pci });
+                enable(&self.driver, &[MAIN]);
                 let line = Descriptor { pasid: 1 << 31 | OWN, ..*d };
                 let answer = self.driver.submit(MAIN, portal::LIMITED_MSIX, &line, Instruction::Enqcmds);
                 self.settle();
+                assert_eq!(self.driver.command(DISABLE_DEVICE, 0), 0);
                 self.driver.function.set_pci_control(pci);
+                enable(&self.driver, &[MAIN]);
                 if answer == PortalAnswer::Accepted { Answer::Accepted } else { Answer::Refused }
             }
             _ => return Err(Cannot("submit to this queue")),
         })
+    }
+
+    fn misbehave(&mut self, misdeed: Misdeed) -> Result<(), Cannot> {
+        let (driver, device) = (&self.driver, self.driver.function.device());
+        match misdeed {
+            Misdeed::SecondCommand => {
+                // A descriptor that takes long keeps the first one active.
+                let slow = device.inject(FaultRule::new(Effect::Delay(LONG)));
+                let mut no_op = Descriptor::default();
+                no_op.set_opcode_flags(opcode::NOP, 0);
+                assert_eq!(driver.enqcmd(MAIN, OWN, &no_op), PortalAnswer::Accepted);
+                driver.start(DRAIN_ALL, 0);
+                driver.start(DRAIN_ALL, 0);
+                device.abort_wq(MAIN).unwrap();
+                assert_eq!(driver.wait_command(), 0);
+                device.remove(slow);
+            }
+            Misdeed::Configuration => {
+                driver.function.set_pci_control(PciControl { pasid: false, ..PciControl::default() });
+            }
+            // Software that is one entry behind a whole turn.
+            Misdeed::FullLog => {
+                let tail = driver.r64(EVLSTATUS) >> 32 & 0xffff;
+                driver.w32(EVLSTATUS, ((tail + 1) % LOG_ENTRIES) as u32);
+            }
+            _ => return Err(Cannot("do this")),
+        }
+        Ok(())
     }
 
     fn fail_next(&mut self, status: u8) -> Result<(), Cannot> {

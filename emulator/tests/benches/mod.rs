@@ -176,7 +176,9 @@ impl<M: Memory> Bench for Model<M> {
 
     fn cannot(&self, power: Power) -> Option<&'static str> {
         match power {
-            Power::EventLog => Some("only the function has registers"),
+            Power::EventLog | Power::Misdeed(_) | Power::Queue(Queue::NoTrafficClass) => {
+                Some("only the function has registers")
+            }
             Power::Queue(Queue::Interrupts | Queue::PrivilegeOff) => {
                 Some("only the function has interrupts and privilege")
             }

@@ -2,6 +2,8 @@
 // Each test binary uses another part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod log;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

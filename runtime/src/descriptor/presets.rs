@@ -22,6 +22,7 @@ const SECOND: u64 = FIRST
     | gencap::CRC_64
     | gencap::FAULT_INFO
     | 1 << gencap::EVENT_LOG.trailing_zeros()
+    | gencap::EVENT_LOG_OVERFLOW
     | gencap::BATCH_CONTINUATION;
 
 /// Delta operations (0x07, 0x08), translation fetch (0x0a), DIX generate (0x17), update window (0x21), inter-domain

@@ -141,7 +141,7 @@ impl Bench for Kernel {
             Power::Absent | Power::Refused | Power::ReadOnly => None,
             Power::HardwareErrors => Some("the device is not asked to fail"),
             Power::Troubles | Power::EventLog => Some("the driver keeps them"),
-            Power::Domains | Power::Abort => Some("the driver has no interface for it"),
+            Power::Domains | Power::Abort | Power::Misdeed(_) => Some("the driver has no interface for it"),
             _ => Some("the program has one queue"),
         }
     }
