@@ -2,14 +2,17 @@
  *
  * One line in: BYTES BURST OPERATIONS. One line out: nanoseconds per operation. The first line out says that it is ready.
  * The submitter runs on the first core of the list given to DPDK, the device's thread on the second. Source and
- * destination rotate through 64 pairs, as the model's side does.
+ * destination rotate through 64 pairs in a file that is mapped, whose name is the argument after DPDK's: the model's side copies
+ * between the very same pages.
  *
  * cc -O2 skeleton.c $(pkg-config --cflags --libs libdpdk) -lrte_dma_skeleton
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <rte_dmadev.h>
@@ -31,7 +34,9 @@ static void fail(const char *what) {
 }
 
 int main(int argc, char **argv) {
-    if (rte_eal_init(argc, argv) < 0) fail("DPDK cannot be initialised");
+    int taken = rte_eal_init(argc, argv);
+    if (taken < 0) fail("DPDK cannot be initialised");
+    if (taken + 1 >= argc) fail("the name of the file with the buffers is missing");
     int16_t device = rte_dma_next_dev(0);
     if (device < 0) fail("no DMA device");
     struct rte_dma_conf conf = {.nb_vchans = 1};
@@ -40,10 +45,10 @@ int main(int argc, char **argv) {
         fail("the DMA device cannot be started");
 
     size_t room = (size_t)PAIRS * (64 << 10);
-    char *source = aligned_alloc(4096, room), *target = aligned_alloc(4096, room);
-    if (!source || !target) fail("no memory");
-    memset(source, 7, room);
-    memset(target, 1, room);
+    int file = open(argv[taken + 1], O_RDWR);
+    char *source = mmap(NULL, 2 * room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, 0);
+    if (file < 0 || source == MAP_FAILED) fail("the file with the buffers cannot be mapped");
+    char *target = source + room;
     puts("ready");
     fflush(stdout);
 

@@ -37,6 +37,9 @@ use crate::sleep::Sleeper;
 const IDLE: u64 = 0;
 const POPPING: u64 = 1;
 
+/// How often an engine looks at its queues before it says that it has nothing to do: some microseconds.
+const LINGER: u32 = 256;
+
 /// What others see of an engine.
 pub(crate) struct EngineSlot {
     /// `IDLE`, `POPPING`, or sequence number << 8 | queue index (sequence numbers start at 1).
@@ -248,7 +251,7 @@ impl Engine {
     pub(crate) fn run(mut self, shared: &Shared) {
         self.slot.sleeper.is_this_thread();
         while !shared.shutdown.load(Ordering::Acquire) {
-            if !self.run_one(shared) {
+            if !self.run_one(shared) && !self.linger(shared) {
                 self.idle(shared);
             }
         }
@@ -303,7 +306,7 @@ impl Engine {
         for _ in 0..=self.queues.len() {
             if self.credit != 0
                 && let Some(served) = self.queues.get(self.turn)
-                && !served.queue.is_empty()
+                && served.queue.is_ready()
                 && let Some((seq, ticket)) = take(&served.queue, &self.slot, &mut self.current)
             {
                 self.credit -= 1;
@@ -368,16 +371,31 @@ impl Engine {
         self.queues.iter().any(|served| !served.queue.is_empty())
     }
 
+    /// Whether there is work again at once. While no engine is parked, nobody needs to know that this one spins: between the
+    /// descriptors of a burst that comes in slowly it need not tell.
+    fn linger(&self, shared: &Shared) -> bool {
+        !shared.sleepers.are_some_parked()
+            && (0..LINGER).any(|_| {
+                std::hint::spin_loop();
+                self.is_ready()
+            })
+    }
+
+    fn is_ready(&self) -> bool {
+        self.queues.iter().any(|served| served.queue.is_ready())
+    }
+
     /// Spins, then parks, until there is work or the device shuts down.
     fn idle(&self, shared: &Shared) {
         let moved = || shared.epoch.load(Ordering::SeqCst) != self.epoch;
         let stop = || self.has_work() || moved() || shared.shutdown.load(Ordering::Acquire);
+        let seen = || self.is_ready() || moved() || shared.shutdown.load(Ordering::Acquire);
         shared.sleepers.spin(self.group);
         let start = Instant::now();
         let found = loop {
             if (0..32).any(|_| {
                 std::hint::spin_loop();
-                stop()
+                seen()
             }) {
                 shared.sleepers.stop_spinning(self.group);
                 break true;

@@ -111,6 +111,13 @@ impl WorkQueue {
         self.entries.is_empty()
     }
 
+    /// Whether there is something to take at this moment: cheaper for submitters than [`is_empty`](Self::is_empty), and not enough
+    /// for an engine that is about to sleep.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.entries.is_ready()
+    }
+
     /// What the queue itself counts; engines add the rest.
     pub(crate) fn counters(&self) -> QueueCounters {
         QueueCounters {

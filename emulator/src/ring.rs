@@ -4,7 +4,9 @@
 //! while fewer than a limit are in it, and the limit differs between portals. Here the rule is part of the claim: a
 //! submitter reads the tail, then the head, and claims the place at the tail only if the tail is still the same. Then no
 //! other descriptor has come between, and the occupancy was below the limit when the head was read and can only have fallen
-//! since. That, and the position as the descriptor's number, take two locked instructions off each submission.
+//! since. That, and the position as the descriptor's number, take two locked instructions off each submission. By the same
+//! argument a head that was read long ago will do if the occupancy is below the limit by it: so submitters note the head beside
+//! the tail, and look at the real one, whose cache line engines write, only if the note does not let them in.
 //!
 //! A place has a *stamp*: its position while it is free, its position + 1 once it is full, and its position + the number of
 //! places when it is free for the next lap (the bounded queue of D. Vyukov). There are more places than a queue has entries,
@@ -20,10 +22,18 @@ use self::sync::{AtomicU64, Ordering, UnsafeCell, wait};
 pub(crate) struct Ring<T> {
     places: Box<[Place<T>]>,
     mask: u64,
-    /// Where the next value goes: the number of values that were ever put in.
-    tail: CachePadded<AtomicU64>,
+    /// What submitters write.
+    tail: CachePadded<Tail>,
     /// Where the next value is.
     head: CachePadded<AtomicU64>,
+}
+
+struct Tail {
+    /// Where the next value goes: the number of values that were ever put in.
+    next: AtomicU64,
+    /// What the head once was. It only grows, so a submitter that would be below the limit by this is below it: most need not
+    /// look at the head, which engines change all the time.
+    head: AtomicU64,
 }
 
 /// In cache lines of its own.
@@ -58,7 +68,7 @@ impl<T: Copy> Ring<T> {
         Self {
             places: (0..places).map(place).collect(),
             mask: places as u64 - 1,
-            tail: CachePadded::new(AtomicU64::new(0)),
+            tail: CachePadded::new(Tail { next: AtomicU64::new(0), head: AtomicU64::new(0) }),
             head: CachePadded::new(AtomicU64::new(0)),
         }
     }
@@ -68,12 +78,12 @@ impl<T: Copy> Ring<T> {
     /// short work of the usual case.)
     #[inline]
     pub(crate) fn try_push_with(&self, limit: u64, value: impl FnOnce() -> T) -> Option<u64> {
-        let tail = self.tail.load(Ordering::Relaxed);
+        let tail = self.tail.next.load(Ordering::Relaxed);
         let place = self.place(tail);
         // A tail that was read before the head moved past it gives a difference above any limit.
-        if tail.wrapping_sub(self.head.load(Ordering::Acquire)) >= limit
+        if tail.wrapping_sub(self.tail.head.load(Ordering::Relaxed)) >= limit && tail.wrapping_sub(self.look()) >= limit
             || place.stamp.load(Ordering::Acquire) != tail
-            || self.tail.compare_exchange(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed).is_err()
+            || self.tail.next.compare_exchange(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed).is_err()
         {
             return None;
         }
@@ -88,20 +98,19 @@ impl<T: Copy> Ring<T> {
     ///
     /// The value is made in its place: it is not small.
     pub(crate) fn push_with(&self, limit: u64, value: impl FnOnce() -> T) -> Option<u64> {
-        let mut tail = self.tail.load(Ordering::Relaxed);
+        let mut tail = self.tail.next.load(Ordering::Relaxed);
         loop {
-            // Acquire: whoever moved the head has seen these positions filled, so the tail cannot be older than the head.
-            let head = self.head.load(Ordering::Acquire);
+            let head = self.look();
             // A tail that was read before the head moved past it is out of date: the exchange fails.
             if tail.saturating_sub(head) >= limit {
-                let now = self.tail.load(Ordering::Relaxed);
+                let now = self.tail.next.load(Ordering::Relaxed);
                 if now == tail {
                     return None;
                 }
                 tail = now;
                 continue;
             }
-            match self.tail.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.tail.next.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => tail = now,
             }
@@ -115,6 +124,17 @@ impl<T: Copy> Ring<T> {
         place.value.with_mut(|at| unsafe { (*at).write(value()) });
         place.stamp.store(tail + 1, Ordering::Release);
         Some(tail)
+    }
+
+    /// Where the head is, for submitters.
+    #[inline]
+    fn look(&self) -> u64 {
+        // Acquire: whoever moved the head has seen these positions filled, so a tail that is read later is not older than
+        // this head.
+        let head = self.head.load(Ordering::Acquire);
+        // It may be older than what another submitter has noted. That costs the next one a look, and no more.
+        self.tail.head.store(head, Ordering::Relaxed);
+        head
     }
 
     /// Takes the oldest value out; gives its position, and what `take` copies of it. `None` if there is none, or if whoever
@@ -156,7 +176,7 @@ impl<T: Copy> Ring<T> {
     #[inline]
     pub(crate) fn len(&self) -> u64 {
         let head = self.head.load(Ordering::SeqCst);
-        self.tail.load(Ordering::SeqCst).saturating_sub(head)
+        self.tail.next.load(Ordering::SeqCst).saturating_sub(head)
     }
 
     /// Whether there is nothing to take, and nothing being put in.
@@ -167,7 +187,15 @@ impl<T: Copy> Ring<T> {
 
     /// Values that were ever put in.
     pub(crate) fn pushed(&self) -> u64 {
-        self.tail.load(Ordering::Relaxed)
+        self.tail.next.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is something to take at this moment. In contrast to [`is_empty`](Self::is_empty) it does not see what is
+    /// just being put in, and leaves alone what submitters write.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        let head = self.head.load(Ordering::Relaxed);
+        self.place(head).stamp.load(Ordering::Relaxed) == head + 1
     }
 }
 
