@@ -46,8 +46,7 @@ pub enum Need {
 
 impl Need {
     /// Why it is not there; `None` if it is.
-    fn missing(self, bench: &dyn Bench) -> Option<String> {
-        let c = bench.capabilities();
+    fn missing(self, c: &Capabilities, lacks: &dyn Fn(Power) -> Option<&'static str>) -> Option<String> {
         let unless = |there: bool, why: &str| (!there).then(|| why.to_string());
         match self {
             Self::Operation(opcode) | Self::NoOperation(opcode) if c.refuses(opcode) => {
@@ -69,7 +68,7 @@ impl Need {
             Self::OffsetWindows => {
                 unless(c.id_cap & idxd_sys::idpt::idcap::OFFSET_MODE != 0, "windows cannot be addressed by offset")
             }
-            Self::Power(power) => bench.cannot(power).map(|why| format!("{power}: {why}")),
+            Self::Power(power) => lacks(power).map(|why| format!("{power}: {why}")),
         }
     }
 }
@@ -159,9 +158,15 @@ impl Case {
         self
     }
 
+    /// Why a queue with these capabilities does not have the case, on a bench that lacks some powers (as
+    /// [`Bench::cannot`] says); `None` if it has. Nothing runs.
+    pub fn missing(&self, c: &Capabilities, lacks: impl Fn(Power) -> Option<&'static str>) -> Option<String> {
+        self.needs.iter().find_map(|need| need.missing(c, &lacks))
+    }
+
     /// Runs the case, if the bench has what it needs, after a reset of the bench.
     pub fn run(&self, bench: &mut dyn Bench) -> Outcome {
-        if let Some(why) = self.needs.iter().find_map(|need| need.missing(bench)) {
+        if let Some(why) = self.missing(bench.capabilities(), |power| bench.cannot(power)) {
             return Outcome::NotOffered(why);
         }
         bench.reset();

@@ -25,6 +25,7 @@
 mod bench;
 mod case;
 mod derived;
+mod driver;
 mod family;
 mod lab;
 mod matrix;
@@ -36,6 +37,7 @@ mod tables;
 
 pub use bench::{Answer, Bench, Cannot, Capabilities, Misdeed, PAGE, Page, Power, Queue, Space, Trouble};
 pub use case::{Case, Failure, Need, Outcome, Report};
+pub use driver::{behind_driver, driver_lacks};
 pub use family::cases;
 pub use matrix::{SOFTWARE_ERRORS, can_give, codes};
 pub use table::Table;

@@ -6,6 +6,8 @@ mod benches;
 mod common;
 mod driver;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,7 +17,10 @@ use benches::checked::Checked;
 use benches::function::Registers;
 use benches::machine::Machine;
 use benches::trusted::Trusted;
-use dsa_conformance::{Answer, Bench, Cannot, Capabilities, PAGE, Page, Power, Report, Space, Table, Trouble, cases};
+use dsa_conformance::{
+    Answer, Bench, Cannot, Capabilities, Case, PAGE, Page, Power, Report, Space, Table, Trouble, behind_driver, cases,
+    driver_lacks,
+};
 use dsa_emulator::config::gencap;
 use dsa_emulator::{Checks, Config, MemberOrder, WqConfig};
 use idxd_sys::{CompletionRecord, Descriptor};
@@ -28,7 +33,25 @@ What the suite in `conformance/` ran on each back end of the model: cases passed
 back end cannot offer it; the reasons stand with the back ends. Generated; `DSA_CONFORMANCE_UPDATE=1 cargo test -p
 dsa-emulator --test conformance` renews it, and the same test without the variable fails if it is out of date.
 
-The suite runs on the driver's queues as well: `/tests/matrix` in the virtual machine.
+";
+
+/// What stands before the queues of the driver.
+const DRIVER: &str = "\
+## The driver's queues
+
+The same cases run inside the virtual machine of `vm/`, on queues that the `idxd` driver of an unmodified Linux kernel has set up,
+from a process (`/tests/matrix`; the device is the model, no hardware). `vm/run ours v2 v3 --only opcodes --keep` runs them.
+The numbers are those that the steps in `vm/guest/rig/steps` demand; a step fails if another number ran.
+
+| stage | generation | queue | way | ran | not offered |
+|---|---|---|---|---:|---:|
+";
+
+/// What stands behind them.
+const CPU: &str = "
+The CPU engine of the runtime takes no raw descriptors, so it has no column. It is held to the same results by the runtime's
+conformance suite, which runs every check on every back end (`runtime/tests/conformance`), and by the fuzz target `differential`,
+which compares it with the model and with plain functions.
 
 ";
 
@@ -127,7 +150,7 @@ fn every_case_passes_on_every_back_end_that_offers_it() {
     assert_eq!(failed, 0, "see above");
     let nowhere: Vec<String> = table.nowhere(&cases).map(ToString::to_string).collect();
     assert!(nowhere.is_empty(), "no back end offers {nowhere:?}");
-    compare(&format!("{HEAD}{}", table.markdown(&cases)));
+    compare(&format!("{HEAD}{}{}", queues_of_the_driver(&cases), table.markdown(&cases)));
 }
 
 /// What a device could do wrong.
@@ -232,6 +255,46 @@ fn a_device_that_does_wrong_is_found() {
         println!("{lie:?}: {share} % of {} cases fail", report.ran());
         assert!(share >= least, "{lie:?}");
     }
+}
+
+/// The queues of the Linux driver on which the virtual machine runs the suite, by the steps that do; and which cases that is.
+///
+/// A step names the number of its cases and fails if another one runs. Here it is counted what such a queue offers, which must
+/// be as many.
+fn queues_of_the_driver(cases: &[Case]) -> String {
+    let mut text = DRIVER.to_owned();
+    let mut reasons = BTreeMap::<_, BTreeSet<_>>::new();
+    let steps = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm/guest/rig/steps")).unwrap();
+    for step in steps.lines().filter(|line| !line.starts_with('#') && line.contains("/tests/matrix ")) {
+        let fields: Vec<&str> = step.split('|').map(str::trim).collect();
+        let (stage, (kind, way)) = (fields[0], fields[2].split_once(", ").expect("a kind of queue, and a way to it"));
+        let queue = if kind == "shared" { WqConfig::shared(16) } else { WqConfig::dedicated(16) };
+        let (generation, config) = match stage {
+            "ours" => ("first", Config::sapphire_rapids().queue(queue.block_on_fault(true))),
+            "v2" => ("second", Config::granite_rapids().queue(queue.page_requests(false))),
+            "v3" => ("third", Config::diamond_rapids().queue(queue.block_on_fault(true))),
+            _ => panic!("{step}: no stage of the suite"),
+        };
+        let mut capabilities = Model::<Checked>::new(config).capabilities().clone();
+        behind_driver(&mut capabilities, way == "portal");
+        let mut missing = BTreeMap::<String, usize>::new();
+        for why in cases.iter().filter_map(|case| case.missing(&capabilities, driver_lacks)) {
+            *missing.entry(why).or_default() += 1;
+        }
+        let lacking: usize = missing.values().sum();
+        let ran = cases.len() - lacking;
+        assert!(step.ends_with(&format!(" cases={ran}")), "{step}: these are {ran} cases");
+        let way = if way == "write" { "write(2)" } else { way };
+        let _ = writeln!(text, "| `{stage}` | {generation} | {kind} | {way} | {ran} | {lacking} |");
+        let missing = missing.iter().map(|(why, count)| format!("{why} ({count})")).collect::<Vec<_>>().join("; ");
+        reasons.entry((generation, missing)).or_default().insert(way);
+    }
+    text.push_str("\nNot offered, because\n\n");
+    for ((generation, missing), ways) in reasons {
+        let ways = ways.into_iter().collect::<Vec<_>>().join(" and ");
+        let _ = writeln!(text, "* {generation} generation, {ways}: {missing}.");
+    }
+    text + CPU
 }
 
 /// Holds the table against the document, or renews that.

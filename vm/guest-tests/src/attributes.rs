@@ -4,8 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use dsa_conformance::Capabilities;
-use idxd_sys::{gencap, opcode};
+use dsa_conformance::{Capabilities, behind_driver};
 
 /// Whether a queue is shared, and what it can do, by its attributes under `/sys/bus/dsa/devices`.
 ///
@@ -30,15 +29,7 @@ pub fn read(devices: &Path, queue: &str, portal: bool) -> Result<(bool, Capabili
     // Without this attribute nobody can switch them off.
     c.page_requests = of_queue("prs_disable").map_or(true, |text| text == "0");
     c.fault_addresses = true;
-    // The driver allows users completion interrupts where it has PASIDs, without which there are no user queues.
-    c.interrupts = true;
-    // The driver hides batches of the first generation. The device executes them all the same; write(2) does not pass
-    // them on.
-    let bit = 1 << opcode::BATCH;
-    if c.version == 0x100 && gencap::max_batch_size(c.gen_cap) > 1 {
-        c.op_config[0] |= bit;
-        c.refused[0] |= if portal { 0 } else { bit };
-    }
+    behind_driver(&mut c, portal);
     Ok((of_queue("mode")? == "shared", c))
 }
 
@@ -64,6 +55,8 @@ fn bitmap(text: &str) -> Result<[u64; 4], Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
+    use idxd_sys::opcode;
+
     use super::*;
 
     /// A folder with the attributes of one queue, which goes with it.

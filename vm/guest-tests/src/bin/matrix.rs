@@ -1,9 +1,11 @@
 //! The conformance suite on a queue of the driver: every operation, every status that a process can provoke.
 //!
-//! Usage: `matrix QUEUE portal|write [model] [no-page-requests]`. QUEUE is the path of an enabled user queue; `portal` maps it,
-//! `write` hands descriptors to the kernel. `model`: the device is the model, which looks at all reserved bytes and stops
-//! exactly where a page is missing; silicon need not. `no-page-requests`: the device has none, which sysfs does not say.
-//! Prints what ran and what could not; the exit status is 1 if a case failed.
+//! Usage: `matrix QUEUE portal|write [model] [no-page-requests] [cases=N]`. QUEUE is the path of an enabled user queue;
+//! `portal` maps it, `write` hands descriptors to the kernel. `model`: the device is the model, which looks at all reserved
+//! bytes and stops exactly where a page is missing; silicon need not. `no-page-requests`: the device has none, which sysfs
+//! does not say. `cases`: so many must run. Which run follows from what the queue offers, not from what happens, so the
+//! number is the same every time. Prints what ran and what could not, and why; the exit status is 1 if a case failed, or if
+//! another number ran.
 
 use std::error::Error;
 use std::fs::File;
@@ -12,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use dsa_conformance::{Answer, Bench, Cannot, Capabilities, PAGE, Page, Power, Report, Space, cases};
+use dsa_conformance::{Answer, Bench, Cannot, Capabilities, PAGE, Page, Power, Report, Space, cases, driver_lacks};
 use dsa_vm_guest_tests::memory::Memory;
 use dsa_vm_guest_tests::{Queue, attributes};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
@@ -27,16 +29,25 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut words = arguments.iter().map(String::as_str);
     let (path, way) = (words.next(), words.next());
-    let options: Vec<&str> = words.collect();
     let (Some(path), Some(way @ ("portal" | "write"))) = (path, way) else { return usage() };
-    if options.iter().any(|word| !["model", "no-page-requests"].contains(word)) {
-        return usage();
+    let (mut options, mut wanted) = (Vec::new(), None);
+    for word in words {
+        match (word, word.strip_prefix("cases=").map(str::parse::<usize>)) {
+            ("model" | "no-page-requests", _) => options.push(word),
+            (_, Some(Ok(number))) => wanted = Some(number),
+            _ => return usage(),
+        }
     }
     match run(path, way == "portal", &options) {
         Ok(report) => {
             print!("{report}");
             // A suite of which nothing runs says nothing.
-            ExitCode::from(u8::from(!report.failed.is_empty() || report.ran() < 100))
+            let enough = wanted.map_or(report.ran() >= 100, |wanted| report.ran() == wanted);
+            if !enough {
+                let wanted = wanted.map_or("100 at least".into(), |wanted| wanted.to_string());
+                println!("FAIL {path}: {} cases have run, and not {wanted}", report.ran());
+            }
+            ExitCode::from(u8::from(!report.failed.is_empty() || !enough))
         }
         Err(error) => {
             println!("FAIL {path}: {error}");
@@ -46,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: matrix QUEUE portal|write [model] [no-page-requests]");
+    eprintln!("usage: matrix QUEUE portal|write [model] [no-page-requests] [cases=N]");
     ExitCode::from(2)
 }
 
@@ -137,13 +148,7 @@ impl Bench for Kernel {
     }
 
     fn cannot(&self, power: Power) -> Option<&'static str> {
-        match power {
-            Power::Absent | Power::Refused | Power::ReadOnly => None,
-            Power::HardwareErrors => Some("the device is not asked to fail"),
-            Power::Troubles | Power::EventLog => Some("the driver keeps them"),
-            Power::Domains | Power::Abort | Power::Misdeed(_) => Some("the driver has no interface for it"),
-            _ => Some("the program has one queue"),
-        }
+        driver_lacks(power)
     }
 
     fn allocate(&mut self, space: Space, pages: u64) -> u64 {
