@@ -5,9 +5,9 @@
 //! $ cargo bench -p dsa-benches --bench burst
 //! ```
 //!
-//! Both sides copy between the same 64 rotating pairs of buffers in bursts of 32, two bursts in flight at most. The peer is a
-//! program of its own (`skeleton.c`, compiled here); it stays running and answers one question at a time, so slices of the two
-//! alternate within milliseconds. What counts is the ratio of neighbours, and of these the median: times by
+//! Both sides copy between the same 64 rotating pairs of buffers, in pages that they share, in bursts of 32, two bursts in flight
+//! at most. The peer is a program of its own (`skeleton.c`, compiled here) that answers one question at a time and is stopped
+//! otherwise, so slices of the two alternate within milliseconds. What counts is the ratio of neighbours, and of these the median: times by
 //! themselves depend on where the machine happens to run the two threads.
 //!
 //! Without DPDK the program says so and measures the model alone.
@@ -17,7 +17,7 @@
 mod model;
 mod peer;
 
-use model::{Model, Way};
+use model::{Model, Pages, Way};
 use peer::Peer;
 
 /// Descriptors in a burst.
@@ -28,7 +28,9 @@ const SIZES: [(usize, usize); 4] = [(64, 40_000), (256, 40_000), (4 << 10, 16_00
 const ROUNDS: usize = 41;
 
 fn main() {
-    let mut peer = match Peer::start() {
+    let pages = Pages::new().expect("a file for the buffers");
+    let mut model = Model::new(&pages);
+    let mut peer = match Peer::start(pages.path()) {
         Ok(peer) => Some(peer),
         Err(reason) => {
             println!("no peer: {reason}");
@@ -42,17 +44,16 @@ fn main() {
     );
     for (size, operations) in SIZES {
         for way in [Way::Single, Way::Batch] {
-            let mut model = Model::new(size);
             let mut slices = Vec::new();
             for round in 0..=ROUNDS {
                 let (ours, theirs);
                 // Whoever goes first in one round goes second in the next.
                 if round % 2 == 0 {
-                    ours = model.slice(way, operations);
+                    ours = model.slice(way, size, operations);
                     theirs = peer.as_mut().map(|peer| peer.slice(size, operations));
                 } else {
                     theirs = peer.as_mut().map(|peer| peer.slice(size, operations));
-                    ours = model.slice(way, operations);
+                    ours = model.slice(way, size, operations);
                 }
                 // The first round warms up.
                 if round > 0 {
