@@ -24,7 +24,7 @@ use crossbeam_utils::CachePadded;
 use idxd_sys::{Descriptor, opcode};
 
 use crate::config::Config;
-use crate::entry::{ClientState, Ticket};
+use crate::entry::{ClientState, Owed, Ticket};
 use crate::exec::{self, BatchLog, Exec, Quick, Round, quick};
 use crate::memory::Requester;
 use crate::observe::{EngineCounters, Executed};
@@ -84,11 +84,10 @@ impl EngineSlot {
         self.executing.store(seq << 8 | queue.index as u64, Ordering::Release);
     }
 
-    /// Nothing is executing any more, and that was the end of a descriptor.
+    /// Nothing is executing any more.
     #[inline]
-    fn end(&self, ticket: Ticket, discarded: bool) {
+    fn end(&self) {
         self.executing.store(IDLE, Ordering::Release);
-        ticket.finish(discarded);
     }
 }
 
@@ -142,6 +141,8 @@ pub(crate) struct Engine {
     rng: Prng,
     /// The descriptor under execution.
     current: Descriptor,
+    /// What has ended and is yet to be counted.
+    owed: Owed,
 }
 
 /// A queue that an engine serves.
@@ -194,6 +195,7 @@ impl Engine {
             credit: 0,
             rng: Prng::new(config.seed ^ (index as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03)),
             current: Descriptor::default(),
+            owed: Owed::NONE,
         }
     }
 
@@ -251,13 +253,32 @@ impl Engine {
     pub(crate) fn run(mut self, shared: &Shared) {
         self.slot.sleeper.is_this_thread();
         while !shared.shutdown.load(Ordering::Acquire) {
-            if !self.run_one(shared) && !self.linger(shared) {
+            if self.run_one(shared) {
+                continue;
+            }
+            self.settle();
+            if !self.linger(shared) {
                 self.idle(shared);
             }
         }
+        self.settle();
     }
 
-    /// Takes one descriptor and executes or discards it. `false` if the queues are empty.
+    /// [`run_one`](Self::run_one), and nothing is owed after it.
+    #[inline]
+    pub(crate) fn run_one_and_settle(&mut self, shared: &Shared) -> bool {
+        let ran = self.run_one(shared);
+        self.settle();
+        ran
+    }
+
+    /// Counts what has ended. To be called before an engine does anything but running descriptors.
+    pub(crate) fn settle(&mut self) {
+        self.owed.settle();
+    }
+
+    /// Takes one descriptor and executes or discards it. `false` if the queues are empty. [`settle`](Self::settle) is to be
+    /// called in the end.
     ///
     /// The usual way is short. What is unusual is called last, so that this saves no registers.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
@@ -279,8 +300,8 @@ impl Engine {
             return self.run_plain(shared, seq, ticket);
         }
         quick::end(&served.executed, &self.current);
-        slot.end(ticket, false);
-        true
+        slot.end();
+        self.owed.add(ticket)
     }
 
     /// Executes the current descriptor, which is plain but has something to do.
@@ -291,8 +312,8 @@ impl Engine {
             return self.run_in_full(shared, seq, ticket);
         }
         quick::end(&served.executed, &self.current);
-        self.slot.end(ticket, false);
-        true
+        self.slot.end();
+        self.owed.add(ticket)
     }
 
     /// Takes a descriptor of the first queue that has one, from the one whose turn it is, once around.
@@ -323,6 +344,7 @@ impl Engine {
     fn run_in_full(&mut self, shared: &Shared, seq: u64, ticket: Ticket) -> bool {
         // Nothing here panics, but an address space of the user's may, and whoever hears of events. Their caller must still
         // see the entry end, and the engine must go on; a halt is what a device does when its hardware fails.
+        self.owed.settle();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let served = &self.queues[self.turn];
             served.queue.taken(shared);
@@ -333,7 +355,8 @@ impl Engine {
         }
         let discarded = !ran.unwrap_or(false);
         self.slot.counters.discarded.add(u64::from(discarded));
-        self.slot.end(ticket, discarded);
+        self.slot.end();
+        ticket.finish(discarded);
         true
     }
 

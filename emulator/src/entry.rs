@@ -103,31 +103,47 @@ impl Entry {
 }
 
 /// Where an accepted descriptor came from. Whoever takes the entry out of its queue must [`finish`](Self::finish) this.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    client: NonNull<ClientState>,
-    /// The class, and whether it came through a portal of the interrupt message storage.
-    bits: u8,
+    /// Points to the client's state. As the state is well aligned, there is room below for the class, and whether the
+    /// descriptor came through a portal of the interrupt message storage.
+    tagged: NonNull<u8>,
 }
 
-// SAFETY: `client` points to a `Sync` value; see `Ticket::client` for why it is alive.
+const CLASS: usize = 1;
+const MESSAGE_STORAGE: usize = 2;
+const TAGS: usize = CLASS | MESSAGE_STORAGE;
+const _: () = assert!(align_of::<ClientState>() > TAGS);
+
+// SAFETY: it points to a `Sync` value; see `Ticket::client` for why that is alive.
 unsafe impl Send for Ticket {}
 
 impl Ticket {
     /// For a descriptor that has been counted in `class` by [`ClientState::enter`].
     #[inline]
     pub(crate) fn new(client: &ClientState, class: usize, message_storage: bool) -> Self {
-        Self { client: NonNull::from(client), bits: class as u8 | u8::from(message_storage) << 1 }
+        let tags = class & CLASS | if message_storage { MESSAGE_STORAGE } else { 0 };
+        Self { tagged: NonNull::from(client).cast::<u8>().map_addr(|address| address | tags) }
     }
 
     /// Whether it came through a portal of the interrupt message storage.
     pub(crate) fn message_storage(self) -> bool {
-        self.bits & 2 != 0
+        self.tags() & MESSAGE_STORAGE != 0
     }
 
     /// The class in which it is counted.
     pub(crate) fn class(self) -> usize {
-        usize::from(self.bits & 1)
+        self.tags() & CLASS
+    }
+
+    #[inline]
+    fn tags(self) -> usize {
+        self.tagged.addr().get() & TAGS
+    }
+
+    #[inline]
+    fn state(self) -> *const ClientState {
+        self.tagged.as_ptr().map_addr(|address| address & !TAGS).cast_const().cast()
     }
 
     /// Whose descriptor this is.
@@ -135,8 +151,8 @@ impl Ticket {
     pub(crate) fn client(&self) -> &ClientState {
         // SAFETY: the queue's list of clients holds the state for as long as anything of it is outstanding, and this
         // descriptor is counted in it until `finish`, which ends the ticket's use. The list lives as long as the queues,
-        // which outlive the engines' use of entries.
-        unsafe { self.client.as_ref() }
+        // which outlive the engines' use of entries. The pointer is that to the state, but for the tags.
+        unsafe { &*self.state() }
     }
 
     /// Ends the descriptor: nothing of it is queued or executing any more. `discarded` if it did not run to its end.
@@ -146,9 +162,71 @@ impl Ticket {
             // Who sees the count below, by the release, sees this one.
             self.client().discarded.fetch_add(1, Ordering::Relaxed);
         }
+        self.finish_all(1);
+    }
+
+    /// Ends `count` descriptors of this client and class that have run to their end.
+    #[inline]
+    pub(crate) fn finish_all(self, count: usize) {
         // The state may be gone once the count has fallen, so there is no reference to more of it than the count.
-        let state = self.client.as_ptr();
+        let (state, class) = (self.state(), self.class());
         // SAFETY: the state lives, see `client`, until the count falls, which is the last that happens here.
-        unsafe { (*state).outstanding[usize::from(self.bits & 1)].0.fetch_sub(1, Ordering::Release) };
+        unsafe { (*state).outstanding[class].0.fetch_sub(count, Ordering::Release) };
+    }
+}
+
+/// Plain descriptors of one client and class that have ended, and are still counted as outstanding.
+///
+/// The count is written by submitters as well, so each change of it costs the engine and the submitter the way of a cache line.
+/// An engine that has one plain descriptor after the other says so for several at once; at the latest before it does
+/// anything else.
+pub(crate) struct Owed {
+    /// Whose they are. If nothing is owed, whoever was the last, who may be gone.
+    of: *mut u8,
+    /// How many more may be owed.
+    left: usize,
+}
+
+// SAFETY: as a ticket, if something is owed; otherwise the pointer is only compared.
+unsafe impl Send for Owed {}
+
+impl Owed {
+    /// Descriptors that may be owed.
+    const MOST: usize = 16;
+    pub(crate) const NONE: Self = Self { of: std::ptr::null_mut(), left: Self::MOST };
+
+    /// Ends one more. `true`, so that what is unusual can be called last.
+    #[inline]
+    pub(crate) fn add(&mut self, ticket: Ticket) -> bool {
+        if self.of == ticket.tagged.as_ptr() {
+            self.left -= 1;
+            if self.left != 0 {
+                return true;
+            }
+        }
+        self.change(ticket)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn change(&mut self, ticket: Ticket) -> bool {
+        let full = self.left == 0;
+        self.settle();
+        if !full {
+            *self = Self { of: ticket.tagged.as_ptr(), left: Self::MOST - 1 };
+        }
+        true
+    }
+
+    /// Counts what is owed.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        let owed = Self::MOST - self.left;
+        self.left = Self::MOST;
+        if owed != 0
+            && let Some(tagged) = NonNull::new(self.of)
+        {
+            Ticket { tagged }.finish_all(owed);
+        }
     }
 }

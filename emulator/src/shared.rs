@@ -197,7 +197,7 @@ impl Shared {
     /// Takes and executes (or discards) one descriptor on this thread; only without engine threads.
     pub(crate) fn run_one(&self) -> bool {
         // Another thread inside makes progress for us; its turn counts as none of ours.
-        self.manual.with(|engines| engines.iter_mut().any(|engine| engine.run_one(self))).unwrap_or(false)
+        self.manual.with(|engines| engines.iter_mut().any(|engine| engine.run_one_and_settle(self))).unwrap_or(false)
     }
 
     /// The same until there is none; gives how many there were.
@@ -210,6 +210,7 @@ impl Shared {
                     while engine.run_one(self) {
                         sum += 1;
                     }
+                    engine.settle();
                 }
                 if sum == before {
                     return sum;

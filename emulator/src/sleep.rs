@@ -56,8 +56,10 @@ impl Sleepers {
     /// Whether somebody is parked, who may be needed for what this thread pushed before.
     #[inline]
     pub(crate) fn are_some_parked(&self) -> bool {
+        // The model checker has no total order of accesses, only of fences.
+        #[cfg(dsa_loom)]
         fence(Ordering::SeqCst);
-        self.parked.load(Ordering::Relaxed) != 0
+        self.parked.load(Ordering::SeqCst) != 0
     }
 
     /// Wakes one engine of a group if one is parked there and none spins. [`are_some_parked`](Self::are_some_parked) comes
