@@ -1,9 +1,10 @@
 //! How idle engines sleep, and how submitters wake them.
 //!
 //! An engine that finds nothing spins for a while, then parks. It (1) counts itself as parked and leaves the number of
-//! spinning engines, (2) fences, (3) looks at its queues once more. A submitter (1) pushes, (2) fences, (3) looks whether an
-//! engine is parked anywhere, and if so, whether one of the queue's group spins. By the order of the two sequentially
-//! consistent fences at least one of them sees the other, so no wake-up is lost.
+//! spinning engines, (2) fences, (3) looks at its queues once more. A submitter (1) pushes, which is a sequentially consistent
+//! exchange of the queue's tail, (2) looks, with an access of that kind, whether an engine is parked anywhere, and if so,
+//! whether one of the queue's group spins. All these have one order, so at least one of the two sees the other, and no
+//! wake-up is lost. What is pushed and not yet there counts for (3).
 //!
 //! The count of the whole device saves submitters a look at the group. It never falls below the number of engines that are
 //! parked: an engine is counted before it can be woken, and whoever wakes it takes its count away.
@@ -66,9 +67,10 @@ impl Sleepers {
     /// before.
     pub(crate) fn wake_one<'a>(&self, group: usize, mut all: impl Iterator<Item = &'a Sleeper>) {
         let at = &self.groups[group];
-        if at.parked.load(Ordering::Relaxed) != 0 && at.spinning.load(Ordering::Relaxed) == 0 {
+        // All of these loads have their place in the one order; see the module.
+        if at.parked.load(Ordering::SeqCst) != 0 && at.spinning.load(Ordering::SeqCst) == 0 {
             // One that has changed its group meanwhile is woken for nothing, which does no harm.
-            let _ = all.any(|one| one.parked.load(Ordering::Relaxed) == group + 1 && self.wake(one) == Some(group));
+            let _ = all.any(|one| one.parked.load(Ordering::SeqCst) == group + 1 && self.wake(one) == Some(group));
         }
     }
 
