@@ -39,6 +39,12 @@ const POPPING: u64 = 1;
 
 /// How often an engine looks at its queues before it says that it has nothing to do: some microseconds.
 const LINGER: u32 = 256;
+/// Looks within which a descriptor comes so soon that the engine was too fast.
+const SOON: u32 = 2;
+/// How often that must happen in a row, before an engine lets descriptors gather.
+const CHASES: u32 = 8;
+/// For how long it does, in pauses of the processor: a fraction of a microsecond.
+const GATHER: u32 = 16;
 
 /// What others see of an engine.
 pub(crate) struct EngineSlot {
@@ -143,6 +149,8 @@ pub(crate) struct Engine {
     current: Descriptor,
     /// What has ended and is yet to be counted.
     owed: Owed,
+    /// How often in a row a descriptor came just after the engine had found none.
+    chases: u32,
 }
 
 /// A queue that an engine serves.
@@ -196,6 +204,7 @@ impl Engine {
             rng: Prng::new(config.seed ^ (index as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03)),
             current: Descriptor::default(),
             owed: Owed::NONE,
+            chases: 0,
         }
     }
 
@@ -396,12 +405,30 @@ impl Engine {
 
     /// Whether there is work again at once. While no engine is parked, nobody needs to know that this one spins: between the
     /// descriptors of a burst that comes in slowly it need not tell.
-    fn linger(&self, shared: &Shared) -> bool {
-        !shared.sleepers.are_some_parked()
-            && (0..LINGER).any(|_| {
-                std::hint::spin_loop();
-                self.is_ready()
-            })
+    ///
+    /// An engine that is faster than its submitter would take each descriptor from under the submitter's hands: every cache line
+    /// goes to and fro while the next descriptor is written beside it, and both are slower for it than either is alone. Who
+    /// sees that happen lets some descriptors gather. One descriptor at a time, with its wait for the record, does not look
+    /// like that.
+    fn linger(&mut self, shared: &Shared) -> bool {
+        if shared.sleepers.are_some_parked() {
+            return false;
+        }
+        if self.chases >= CHASES {
+            (0..GATHER).for_each(|_| std::hint::spin_loop());
+            if self.waiting() < 2 {
+                // It was no burst.
+                self.chases = 0;
+                return self.is_ready();
+            }
+            return true;
+        }
+        let looks = (0..LINGER).find(|_| {
+            std::hint::spin_loop();
+            self.is_ready()
+        });
+        self.chases = if looks.is_some_and(|looks| looks < SOON) { self.chases.saturating_add(1) } else { 0 };
+        looks.is_some()
     }
 
     fn is_ready(&self) -> bool {
@@ -440,9 +467,13 @@ impl Engine {
     /// Wakes another engine if more than one descriptor waits.
     fn pass_on(&self, shared: &Shared) {
         fence(Ordering::SeqCst);
-        let waiting: usize = self.queues.iter().map(|served| served.queue.occupancy()).sum();
-        if waiting > 1 {
+        if self.waiting() > 1 {
             shared.wake();
         }
+    }
+
+    /// Descriptors in the queues of the group.
+    fn waiting(&self) -> usize {
+        self.queues.iter().map(|served| served.queue.occupancy()).sum()
     }
 }
