@@ -316,6 +316,8 @@ impl Engine {
     /// Executes the current descriptor, which is plain but has something to do.
     #[inline(never)]
     fn run_plain(&mut self, shared: &Shared, seq: u64, ticket: Ticket) -> bool {
+        // The copy may meet a page that takes long to come, and others are not to wait for it.
+        self.owed.settle_others(ticket);
         let served = &self.queues[self.turn];
         if !served.quick.work(&self.slot.counters, &self.current) {
             return self.run_in_full(shared, seq, ticket);
@@ -411,17 +413,19 @@ impl Engine {
     /// sees that happen lets some descriptors gather. One descriptor at a time, with its wait for the record, does not look
     /// like that.
     fn linger(&mut self, shared: &Shared) -> bool {
-        if shared.sleepers.are_some_parked() {
+        if shared.config.spin.is_zero() || shared.sleepers.are_some_parked() {
             return false;
         }
         if self.chases >= CHASES {
             (0..GATHER).for_each(|_| std::hint::spin_loop());
-            if self.waiting() < 2 {
-                // It was no burst.
+            let ready = self.is_ready();
+            // If not, it was no burst; or somebody is held up who has claimed a place, and needs this processor.
+            if !ready || self.waiting() < 2 {
                 self.chases = 0;
-                return self.is_ready();
             }
-            return true;
+            if ready {
+                return true;
+            }
         }
         let looks = (0..LINGER).find(|_| {
             std::hint::spin_loop();

@@ -181,13 +181,13 @@ impl Ticket {
 /// An engine that has one plain descriptor after the other says so for several at once; at the latest before it does
 /// anything else.
 pub(crate) struct Owed {
-    /// Whose they are. If nothing is owed, whoever was the last, who may be gone.
+    /// Whose they are; null if nothing is owed.
     of: *mut u8,
     /// How many more may be owed.
     left: usize,
 }
 
-// SAFETY: as a ticket, if something is owed; otherwise the pointer is only compared.
+// SAFETY: as a ticket.
 unsafe impl Send for Owed {}
 
 impl Owed {
@@ -218,15 +218,49 @@ impl Owed {
         true
     }
 
+    /// Counts what is owed, unless it is of this ticket's client and class.
+    #[inline]
+    pub(crate) fn settle_others(&mut self, ticket: Ticket) {
+        if self.of != ticket.tagged.as_ptr() {
+            self.settle();
+        }
+    }
+
     /// Counts what is owed.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        let owed = Self::MOST - self.left;
-        self.left = Self::MOST;
-        if owed != 0
-            && let Some(tagged) = NonNull::new(self.of)
-        {
-            Ticket { tagged }.finish_all(owed);
+        // Nothing is kept of the client: its state may go, and another one come to the same place.
+        let Self { of, left } = std::mem::replace(self, Self::NONE);
+        if let Some(tagged) = NonNull::new(of) {
+            Ticket { tagged }.finish_all(Self::MOST - left);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_owed_is_counted_once_and_to_whom_it_is_owed() {
+        let clients = [1, 2].map(|pasid| ClientState::new(Requester::user(pasid)));
+        let mut owed = Owed::NONE;
+        // Runs of all lengths around the most, of two clients and two classes in turn.
+        for run in 1..3 * Owed::MOST {
+            let client = &clients[run % 2];
+            client.change_class();
+            let tickets: Vec<_> = (0..run).map(|_| Ticket::new(client, client.enter(), run % 3 == 0)).collect();
+            for (done, ticket) in (1..).zip(&tickets) {
+                owed.settle_others(*ticket);
+                assert!(owed.add(*ticket));
+                let others = &clients[(run + 1) % 2];
+                assert_eq!(others.outstanding(), 0, "others wait for nothing");
+                let left = client.outstanding();
+                assert!((run - done..=run - done + Owed::MOST - 1).contains(&left), "{left} of {run} after {done}");
+            }
+        }
+        owed.settle();
+        owed.settle();
+        assert_eq!(clients.map(|client| client.outstanding()), [0, 0]);
     }
 }
