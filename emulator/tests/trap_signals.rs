@@ -91,7 +91,7 @@ fn run(case: &str) -> Output {
         .args(["--ignored", "--exact", "victim", "--nocapture"])
         .env(CASE, case)
         // Under AddressSanitizer, whose handlers would end the process in their own way.
-        .env("ASAN_OPTIONS", "detect_leaks=0:handle_segv=0:handle_sigill=0:handle_abort=0")
+        .env("ASAN_OPTIONS", "detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_abort=0")
         .output()
         .unwrap()
 }
