@@ -6,14 +6,14 @@
 //! operation is there with every status that it can give ([`can_give`]), and with partial completions that are
 //! continued to the full result.
 //!
-//! ```no_run
-//! # fn my_bench() -> Box<dyn dsa_conformance::Bench> { unimplemented!() }
-//! use dsa_conformance::{Report, cases};
+//! ```
+//! use dsa_conformance::{Bench, Report, cases};
 //!
-//! let mut bench = my_bench();
-//! let report = Report::of(&mut *bench, &cases());
-//! println!("{report}");
-//! assert!(report.failed.is_empty());
+//! fn check(bench: &mut dyn Bench) {
+//!     let report = Report::of(bench, &cases());
+//!     println!("{report}");
+//!     assert!(report.failed.is_empty());
+//! }
 //! ```
 //!
 //! What a bench cannot do - make a page absent, have the hardware fail, show software errors - it says

@@ -189,6 +189,19 @@ macro_rules! fault_setters {
     };
 }
 
+/// Check Result: comparisons, which have a field `expected`.
+macro_rules! expectation_setter {
+    () => {
+        /// Has the device check the result: status 0x01 if it is as expected, else 0x02.
+        #[inline]
+        pub const fn expect(mut self, expectation: $crate::descriptor::Expectation) -> Self {
+            self.common.set(idxd_sys::flag::CHECK_RESULT, true);
+            self.expected = expectation as u8;
+            self
+        }
+    };
+}
+
 /// Cache control and ordering: operations that write.
 macro_rules! write_setters {
     () => {

@@ -37,14 +37,7 @@ impl Compare {
         Self { common: Common::new(), first, second, len, expected: 0 }
     }
 
-    /// Has the device check the result: status 0x01 if it is as expected, else 0x02.
-    #[inline]
-    pub const fn expect(mut self, expectation: Expectation) -> Self {
-        self.common.set(flag::CHECK_RESULT, true);
-        self.expected = expectation as u8;
-        self
-    }
-
+    expectation_setter!();
     record_setters!();
     fault_setters!();
     traffic_class_setters! {
@@ -86,14 +79,7 @@ impl ComparePattern {
         Self { common: Common::new(), source, len, pattern, expected: 0 }
     }
 
-    /// Has the device check the result: status 0x01 if it is as expected, else 0x02.
-    #[inline]
-    pub const fn expect(mut self, expectation: Expectation) -> Self {
-        self.common.set(flag::CHECK_RESULT, true);
-        self.expected = expectation as u8;
-        self
-    }
-
+    expectation_setter!();
     record_setters!();
     fault_setters!();
     traffic_class_setters! {

@@ -290,25 +290,19 @@ pub(super) fn check_dif_check(d: &Descriptor, caps: &Capabilities, position: Pos
 #[inline]
 pub(super) fn check_dif_insert(d: &Descriptor, caps: &Capabilities, position: Position) -> Result<(), DescriptorError> {
     let header = writer(opcode::DIF_INS, false);
-    header.check(d, caps, position)?;
-    check_fields(header, d, false, true)?;
-    check_destination(header, d, caps)
+    check_writer(header, d, caps, position, [false, true])
 }
 
 #[inline]
 pub(super) fn check_dif_strip(d: &Descriptor, caps: &Capabilities, position: Position) -> Result<(), DescriptorError> {
     let header = writer(opcode::DIF_STRP, false);
-    header.check(d, caps, position)?;
-    check_fields(header, d, true, false)?;
-    check_destination(header, d, caps)
+    check_writer(header, d, caps, position, [true, false])
 }
 
 #[inline]
 pub(super) fn check_dif_update(d: &Descriptor, caps: &Capabilities, position: Position) -> Result<(), DescriptorError> {
     let header = writer(opcode::DIF_UPDT, false);
-    header.check(d, caps, position)?;
-    check_fields(header, d, true, true)?;
-    check_destination(header, d, caps)
+    check_writer(header, d, caps, position, [true, true])
 }
 
 #[inline]
@@ -322,6 +316,20 @@ pub(super) fn check_dix_generate(
     header.check(d, caps, position)?;
     check_fields(header, d, false, true)?;
     rules::aligned(Operand::Destination, d.dst_addr, dif::TUPLE)?;
+    check_destination(header, d, caps)
+}
+
+/// An operation with a destination; `tagged` says whether its source and its destination have fields.
+#[inline]
+fn check_writer(
+    header: Header,
+    d: &Descriptor,
+    caps: &Capabilities,
+    position: Position,
+    tagged: [bool; 2],
+) -> Result<(), DescriptorError> {
+    header.check(d, caps, position)?;
+    check_fields(header, d, tagged[0], tagged[1])?;
     check_destination(header, d, caps)
 }
 

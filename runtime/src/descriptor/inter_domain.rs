@@ -9,7 +9,6 @@ use idxd_sys::{Descriptor, flag, opcode};
 
 use super::capabilities::Capabilities;
 use super::common::Common;
-use super::compare::Expectation;
 use super::completion::Operand;
 use super::error::DescriptorError;
 use super::rules::{self, Header, NO_CACHE_CONTROL, WRITE_CACHE_CONTROL};
@@ -146,14 +145,7 @@ impl InterDomainCompare {
         Self { common: Common::new(), first, second, len, expected: 0, handles: [0; 2] }
     }
 
-    /// Has the device check the result: status 0x01 if it is as expected, else 0x02.
-    #[inline]
-    pub const fn expect(mut self, expectation: Expectation) -> Self {
-        self.common.set(flag::CHECK_RESULT, true);
-        self.expected = expectation as u8;
-        self
-    }
-
+    expectation_setter!();
     record_setters!();
     fault_setters!();
     traffic_class_setters! {
@@ -200,14 +192,7 @@ impl InterDomainComparePattern {
         Self { common: Common::new(), source, len, pattern, expected: 0, handle }
     }
 
-    /// Has the device check the result: status 0x01 if it is as expected, else 0x02.
-    #[inline]
-    pub const fn expect(mut self, expectation: Expectation) -> Self {
-        self.common.set(flag::CHECK_RESULT, true);
-        self.expected = expectation as u8;
-        self
-    }
-
+    expectation_setter!();
     record_setters!();
     fault_setters!();
     traffic_class_setters! {
