@@ -5,31 +5,79 @@ use std::hint::black_box;
 use dsa_emulator::{Client, Config, Device, Enqcmd, WqConfig};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
+use crate::runtime;
+
 /// Something to count.
 pub(crate) struct Case {
     /// Its name in the table.
     pub(crate) name: &'static str,
     /// Most instructions that one round may take.
     pub(crate) bound: Option<u32>,
-    body: fn(&mut Bench, u32),
-    /// What of it is not the model's: the loop.
-    around: Option<fn(&mut Bench, u32)>,
+    body: Body,
+    /// What of it is not counted: the loop, or another's part.
+    around: Option<Body>,
+}
+
+/// What does the rounds.
+#[derive(Clone, Copy)]
+enum Body {
+    /// With a device and memory that are there.
+    OnBench(fn(&mut Bench, u32)),
+    /// With what it makes for itself.
+    Alone(fn(u32)),
+}
+
+impl Body {
+    fn run(self, rounds: u32) {
+        match self {
+            Self::OnBench(body) => body(&mut Bench::new(), rounds),
+            Self::Alone(body) => body(rounds),
+        }
+    }
 }
 
 impl Case {
     /// All cases.
     pub(crate) const ALL: &[Self] = &[
-        Self { name: "no-op, submission to record", bound: Some(150), body: noop, around: Some(nothing) },
+        Self {
+            name: "no-op, submission to record",
+            bound: Some(150),
+            body: Body::OnBench(noop),
+            around: Some(Body::OnBench(nothing)),
+        },
         Self {
             name: "move of 256 bytes, submission to record",
             bound: Some(250),
-            body: move_256,
-            around: Some(nothing),
+            body: Body::OnBench(move_256),
+            around: Some(Body::OnBench(nothing)),
         },
-        Self { name: "fill of 256 bytes, submission to record", bound: None, body: fill_256, around: Some(nothing) },
-        Self { name: "no-op, submitted and run alone", bound: None, body: noop_alone, around: None },
-        Self { name: "no-op in a batch of 32", bound: Some(150), body: noops_in_a_batch, around: None },
-        Self { name: "move of 256 bytes in a batch of 32", bound: Some(250), body: moves_in_a_batch, around: None },
+        Self {
+            name: "fill of 256 bytes, submission to record",
+            bound: None,
+            body: Body::OnBench(fill_256),
+            around: Some(Body::OnBench(nothing)),
+        },
+        Self { name: "no-op, submitted and run alone", bound: None, body: Body::OnBench(noop_alone), around: None },
+        Self { name: "no-op in a batch of 32", bound: Some(150), body: Body::OnBench(noops_in_a_batch), around: None },
+        Self {
+            name: "move of 256 bytes in a batch of 32",
+            bound: Some(250),
+            body: Body::OnBench(moves_in_a_batch),
+            around: None,
+        },
+        Self {
+            name: "awaited copy of 64 bytes, complete at its first poll",
+            // The goal is 250.
+            bound: Some(400),
+            body: Body::Alone(runtime::complete_at_first_poll),
+            around: Some(Body::Alone(runtime::model_at_once)),
+        },
+        Self {
+            name: "awaited copy of 64 bytes, one pending poll",
+            bound: Some(600),
+            body: Body::Alone(runtime::one_pending_poll),
+            around: Some(Body::Alone(runtime::model_later)),
+        },
     ];
 
     /// The case with a name.
@@ -39,13 +87,13 @@ impl Case {
 
     /// Does as many rounds.
     pub(crate) fn run(&self, rounds: u32) {
-        (self.body)(&mut Bench::new(), rounds);
+        self.body.run(rounds);
     }
 
     /// Does the loops of as many rounds.
     pub(crate) fn run_around(&self, rounds: u32) {
         if let Some(around) = self.around {
-            around(&mut Bench::new(), rounds);
+            around.run(rounds);
         }
     }
 }
@@ -91,34 +139,33 @@ impl Bench {
         d
     }
 
-    /// The loop of [`in_bursts`](Self::in_bursts).
-    fn around_bursts(&mut self, rounds: u32) {
-        let list: Vec<_> = (0..32).map(|i| self.descriptor(opcode::NOP, 0, i)).collect();
+    /// Submits descriptors one by one until there are 32 of them, then lets the engine run, as it does by itself on a device
+    /// with threads. The two are called through pointers, so that this loop is the same whatever is in them.
+    #[inline(never)]
+    fn in_bursts(&mut self, rounds: u32, (opcode, size): (u8, u32), submit: Submit, run: fn(&mut Self) -> usize) {
+        let list: Vec<_> = (0..32).map(|i| self.descriptor(opcode, size, i)).collect();
         for _ in 0..rounds / 32 {
             for d in &list {
-                assert_eq!(takes_nothing(&self.client, d), Enqcmd::Accepted);
+                // SAFETY: the descriptors name memory of this value, which nobody touches until the device has run.
+                let accepted = unsafe { submit(&self.client, d) };
+                assert_eq!(accepted, Enqcmd::Accepted);
             }
-            self.records[31].status = status::SUCCESS;
+            assert_eq!(run(self), 32);
+            // The last one stands for all: looking at each would be counted too.
             assert_eq!(*black_box(&mut self.records[31].status), status::SUCCESS);
             self.records[31].status = 0;
         }
     }
 
-    /// Submits descriptors one by one until there are 32 of them, then lets the engine run, as it does by itself on a device
-    /// with threads.
-    fn in_bursts(&mut self, rounds: u32, opcode: u8, size: u32) {
-        let list: Vec<_> = (0..32).map(|i| self.descriptor(opcode, size, i)).collect();
-        for _ in 0..rounds / 32 {
-            for d in &list {
-                // SAFETY: the descriptors name memory of this value, which nobody touches until the device has run.
-                let accepted = unsafe { self.client.enqcmd(d) };
-                assert_eq!(accepted, Enqcmd::Accepted);
-            }
-            assert_eq!(self.device.run_until_idle(), 32);
-            // The last one stands for all: looking at each would be counted too.
-            assert_eq!(*black_box(&mut self.records[31].status), status::SUCCESS);
-            self.records[31].status = 0;
-        }
+    /// Lets the engine run.
+    fn run(&mut self) -> usize {
+        self.device.run_until_idle()
+    }
+
+    /// Pretends that the engine has run.
+    fn run_nothing(&mut self) -> usize {
+        self.records[31].status = status::SUCCESS;
+        32
     }
 
     /// Submits a descriptor and executes it.
@@ -133,27 +180,27 @@ impl Bench {
     }
 }
 
-/// The call of a submission, without a submission.
-#[inline(never)]
-fn takes_nothing(client: &Client, d: &Descriptor) -> Enqcmd {
-    black_box((client, d));
+type Submit = unsafe fn(&Client, &Descriptor) -> Enqcmd;
+
+/// A submission of nothing.
+unsafe fn submit_nothing(_: &Client, _: &Descriptor) -> Enqcmd {
     Enqcmd::Accepted
 }
 
 fn nothing(bench: &mut Bench, rounds: u32) {
-    bench.around_bursts(rounds);
+    bench.in_bursts(rounds, (opcode::NOP, 0), submit_nothing, Bench::run_nothing);
 }
 
 fn noop(bench: &mut Bench, rounds: u32) {
-    bench.in_bursts(rounds, opcode::NOP, 0);
+    bench.in_bursts(rounds, (opcode::NOP, 0), Client::enqcmd, Bench::run);
 }
 
 fn move_256(bench: &mut Bench, rounds: u32) {
-    bench.in_bursts(rounds, opcode::MEMMOVE, 256);
+    bench.in_bursts(rounds, (opcode::MEMMOVE, 256), Client::enqcmd, Bench::run);
 }
 
 fn fill_256(bench: &mut Bench, rounds: u32) {
-    bench.in_bursts(rounds, opcode::FILL, 256);
+    bench.in_bursts(rounds, (opcode::FILL, 256), Client::enqcmd, Bench::run);
 }
 
 fn noop_alone(bench: &mut Bench, rounds: u32) {

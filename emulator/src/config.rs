@@ -215,6 +215,8 @@ pub struct Config {
     pub chunk: usize,
     /// No engine threads: queued descriptors run inside [`Device::run_one`](crate::Device::run_one).
     pub manual: bool,
+    /// With [`manual`](Self::manual): whoever submits a descriptor executes it before the submission returns.
+    pub immediate: bool,
     /// Injection rules present from the start.
     pub faults: Vec<FaultRule>,
     /// Hold each completion record until a device would have written it, by the timing model: at most a second. The
@@ -349,6 +351,7 @@ impl Config {
             spin: Duration::from_micros(20),
             chunk: 64 << 10,
             manual: false,
+            immediate: false,
             faults: Vec::new(),
             pace: None,
         }
@@ -394,6 +397,18 @@ impl Config {
     #[must_use]
     pub fn manual(mut self) -> Self {
         self.manual = true;
+        self
+    }
+
+    /// Runs without engine threads, and executes every descriptor inside its submission, on the submitter's thread: a
+    /// device without time, where everything is complete as soon as it is accepted.
+    ///
+    /// Where several threads submit at the same time, one may execute what another has submitted, and the other's
+    /// submission may return before that has ended.
+    #[must_use]
+    pub fn immediate(mut self) -> Self {
+        self.manual = true;
+        self.immediate = true;
         self
     }
 

@@ -108,6 +108,9 @@ impl Shared {
     /// Wakes one engine of each group where something is queued, some are parked and none spins.
     #[cold]
     pub(crate) fn wake_parked(&self) {
+        if self.config.immediate {
+            return self.run_submitted();
+        }
         for queue in self.queues.iter().filter(|queue| !queue.is_empty()) {
             self.sleepers.wake_one(queue.setup.group(), self.sleeping());
         }

@@ -202,6 +202,13 @@ impl Shared {
 
     /// The same until there is none; gives how many there were.
     pub(crate) fn run_until_idle(&self) -> usize {
+        self.try_run_until_idle().unwrap_or(0)
+    }
+
+    /// `None` if another thread is at it.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    fn try_run_until_idle(&self) -> Option<usize> {
         let run = |engines: &mut Vec<Engine>| {
             let mut sum = 0;
             loop {
@@ -217,7 +224,14 @@ impl Shared {
                 }
             }
         };
-        self.manual.with(run).unwrap_or(0)
+        self.manual.with(run)
+    }
+
+    /// Sees to it that what this thread has submitted is executed. Another thread that is at it may have looked too early.
+    pub(crate) fn run_submitted(&self) {
+        while self.queues.iter().any(|queue| !queue.is_empty()) && self.try_run_until_idle().is_none() {
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until everything that these clients have submitted before the call has ended. What they submit during
@@ -277,6 +291,9 @@ impl Shared {
         let mut machines: Vec<_> = (0..).zip(&engines).map(|(i, slot)| Engine::new(&config, i, slot)).collect();
         // One more group than there are: engines without one sleep there.
         let sleepers = Sleepers::new(config.limits.groups + 1);
+        if config.immediate {
+            sleepers.always_wake();
+        }
         let manual = if config.manual { std::mem::take(&mut machines) } else { Vec::new() };
         let shared = Self {
             faults: Faults::new(&config.faults, config.seed),

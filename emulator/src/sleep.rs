@@ -54,6 +54,11 @@ impl Sleepers {
         Self { groups: (0..groups).map(|_| Group::default()).collect(), parked: CachePadded::default() }
     }
 
+    /// Has submitters always do something for what they have pushed, as if an engine were parked.
+    pub(crate) fn always_wake(&self) {
+        self.parked.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether somebody is parked, who may be needed for what this thread pushed before.
     #[inline]
     pub(crate) fn are_some_parked(&self) -> bool {

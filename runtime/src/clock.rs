@@ -3,27 +3,22 @@
 //! A reading of the counter costs about 10 ns, [`Instant::now`] about 25 ns and more instructions. Readings are
 //! *ticks*; they turn into durations by a factor measured once against the system's clock.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Ticks since some moment before the process used this module.
-#[inline]
+#[expect(clippy::inline_always, reason = "measured in instructions")]
+#[inline(always)]
 pub(crate) fn now() -> u64 {
-    let clock = clock();
-    if clock.counter { read_counter() } else { clock.origin.elapsed().as_nanos() as u64 }
+    if rate() == SYSTEM { system() } else { idxd_sys::instr::rdtsc() }
 }
 
 /// As [`now`], but not before anything that this thread has seen: a plain reading may be taken ahead of earlier loads, and
 /// so be earlier than what another thread had noted before it told this one.
 #[inline]
 pub(crate) fn now_after_all() -> u64 {
-    let clock = clock();
-    if clock.counter {
-        idxd_sys::instr::rdtsc_ordered()
-    } else {
-        // The kernel's reading is ordered.
-        clock.origin.elapsed().as_nanos() as u64
-    }
+    // The kernel's reading is ordered.
+    if rate() == SYSTEM { system() } else { idxd_sys::instr::rdtsc_ordered() }
 }
 
 /// Time since the reading `since`; zero if `since` lies in the future (another core's counter may be slightly ahead).
@@ -36,74 +31,68 @@ pub(crate) fn elapsed(since: u64) -> Duration {
 #[inline]
 pub(crate) fn ticks(duration: Duration) -> u64 {
     let nanos = duration.as_nanos().min(u128::from(u64::MAX >> SHIFT)) as u64;
-    (nanos << SHIFT) / clock().nanos_per_tick.max(1)
+    (nanos << SHIFT) / nanos_per_tick()
 }
 
 /// Nanoseconds in `ticks` ticks.
 #[inline]
 pub(crate) fn to_nanos(ticks: u64) -> u64 {
-    ((u128::from(ticks) * u128::from(clock().nanos_per_tick)) >> SHIFT) as u64
+    ((u128::from(ticks) * u128::from(nanos_per_tick())) >> SHIFT) as u64
 }
 
-/// Fixed-point position of `nanos_per_tick`.
+/// Fixed-point position of a rate.
 const SHIFT: u32 = 24;
 
-struct Clock {
-    counter: bool,
-    /// Nanoseconds per tick, times 2^24.
-    nanos_per_tick: u64,
-    origin: Instant,
+/// In place of a rate: ticks are the system clock's nanoseconds.
+const SYSTEM: u64 = u64::MAX;
+
+/// Nanoseconds per tick of the counter, times 2^24; or [`SYSTEM`]. Measured on first use. Not a `OnceLock`: a fork while
+/// another thread measures would leave the child waiting for that thread. Threads that come at the same time all measure, and
+/// the first result stays.
+#[inline]
+fn rate() -> u64 {
+    match RATE.load(Ordering::Relaxed) {
+        0 => publish(),
+        rate => rate,
+    }
 }
 
-/// The clock, calibrated on first use. Not a `OnceLock`: a fork while another thread calibrates would leave the child
-/// waiting for that thread. Threads that come at the same time all calibrate, and the first result stays.
+static RATE: AtomicU64 = AtomicU64::new(0);
+
 #[inline]
-fn clock() -> &'static Clock {
-    static CLOCK: AtomicPtr<Clock> = AtomicPtr::new(std::ptr::null_mut());
-    let clock = CLOCK.load(Ordering::Acquire);
-    // SAFETY: either null, or a leaked box that is never written again; the Acquire pairs with the exchange below.
-    match unsafe { clock.as_ref() } {
-        Some(clock) => clock,
-        None => publish(&CLOCK),
-    }
+fn nanos_per_tick() -> u64 {
+    let rate = rate();
+    if rate == SYSTEM { 1 << SHIFT } else { rate }
 }
 
 #[cold]
-fn publish(place: &AtomicPtr<Clock>) -> &'static Clock {
-    let mine = Box::into_raw(Box::new(Clock::calibrate()));
-    match place.compare_exchange(std::ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: leaked just now, and read-only from here on.
-        Ok(_) => unsafe { &*mine },
-        Err(first) => {
-            // SAFETY: `mine` was not published, so it is still ours alone; `first` was leaked by another thread.
-            unsafe {
-                drop(Box::from_raw(mine));
-                &*first
-            }
-        }
+#[inline(never)]
+fn publish() -> u64 {
+    let mine = measure();
+    match RATE.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => mine,
+        Err(first) => first,
     }
 }
 
-#[inline]
-fn read_counter() -> u64 {
-    idxd_sys::instr::rdtsc()
+fn measure() -> u64 {
+    if !idxd_sys::CpuFeatures::detect().invariant_tsc {
+        return SYSTEM;
+    }
+    // Two milliseconds give an error of about 0.01 %, once per process.
+    let (origin, first) = (Instant::now(), idxd_sys::instr::rdtsc());
+    while origin.elapsed() < Duration::from_millis(2) {
+        std::hint::spin_loop();
+    }
+    let nanos = origin.elapsed().as_nanos() as u64;
+    let ticks = idxd_sys::instr::rdtsc().wrapping_sub(first).max(1);
+    ((nanos << SHIFT) / ticks).clamp(1, SYSTEM - 1)
 }
 
-impl Clock {
-    fn calibrate() -> Self {
-        let origin = Instant::now();
-        if !idxd_sys::CpuFeatures::detect().invariant_tsc {
-            return Self { counter: false, nanos_per_tick: 1 << SHIFT, origin };
-        }
-        // Two milliseconds give an error of about 0.01 %, once per process.
-        let first = read_counter();
-        while origin.elapsed() < Duration::from_millis(2) {
-            std::hint::spin_loop();
-        }
-        let nanos = origin.elapsed().as_nanos() as u64;
-        let ticks = read_counter().wrapping_sub(first).max(1);
-        Self { counter: true, nanos_per_tick: ((nanos << SHIFT) / ticks).max(1), origin }
-    }
+#[cold]
+fn system() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)).as_nanos() as u64
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 /// The number of this process: another one than any process has that it was forked off. Never 0. One load, in general.
-#[inline]
+#[expect(clippy::inline_always, reason = "measured in instructions")]
+#[inline(always)]
 pub(crate) fn generation() -> u64 {
     let cell = cell();
     match cell.load(Ordering::Relaxed) {

@@ -1,12 +1,13 @@
 //! What an accelerator's handles, futures and poller have in common.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use idxd_sys::CpuFeatures;
 
 use crate::clock;
 use crate::device::Queue;
-use crate::dispatch::Policy;
+use crate::dispatch::{Policy, Templates};
 use crate::lane::Lane;
 use crate::lane::drains::Drains;
 use crate::lane::wait::Waiter;
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     // Before the lanes, so that queues are closed, and with that drained, before the memory goes that they write.
     pub(crate) queues: Box<[Queue]>,
     pub(crate) lanes: Box<[Lane]>,
+    /// By lane: the queue that it tries first.
+    pub(crate) homes: Box<[Home]>,
     pub(crate) policy: Policy,
     pub(crate) waiter: Waiter,
     pub(crate) bell: Bell,
@@ -29,12 +32,32 @@ pub(crate) struct Shared {
     leaked: AtomicU64,
 }
 
+/// A lane's first choice among the queues, and what that takes the short way.
+#[derive(Debug, Default)]
+pub(crate) struct Home {
+    pub(crate) queue: u32,
+    pub(crate) templates: Templates,
+}
+
+impl Home {
+    /// Lanes start at different queues. Without a queue nothing goes the short way.
+    fn of(lane: usize, queues: &[Queue]) -> Self {
+        if queues.is_empty() {
+            return Self::default();
+        }
+        let queue = lane % queues.len();
+        Self { queue: queue as u32, templates: Templates::of(queues[queue].capabilities()) }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(lanes: Box<[Lane]>, queues: Box<[Queue]>, policy: Policy) -> Self {
         // A policy that asks for what the CPU lacks has been refused before.
         let waiter = Waiter::choose(policy.waiting, CpuFeatures::detect()).unwrap_or(Waiter::NONE);
+        let homes = (0..lanes.len()).map(|lane| Home::of(lane, &queues)).collect();
         Self {
             lanes,
+            homes,
             queues,
             policy,
             waiter,
@@ -47,9 +70,12 @@ impl Shared {
     }
 
     /// The lane of the calling thread.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
     pub(crate) fn lane_index(&self) -> u32 {
-        thread_number() % self.lanes.len() as u32
+        let (number, lanes) = (thread_number(), self.lanes.len() as u32);
+        // A division takes long, and is seldom needed.
+        if number < lanes { number } else { number % lanes }
     }
 
     /// Bytes that the CPU does in one poll.
@@ -134,10 +160,19 @@ impl Shared {
 /// A small number per thread, handed out in order of first use, so that the first threads get different lanes.
 #[inline]
 fn thread_number() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     thread_local! {
-        static NUMBER: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
+        // No destructor: a future may be dropped while the thread's locals are being destroyed.
+        static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) };
     }
-    // A future may be dropped while the thread's locals are being destroyed; any lane will do then.
-    NUMBER.try_with(|number| *number).unwrap_or(0)
+    #[cold]
+    fn next() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) & 0xffff;
+        NUMBER.with(|cell| cell.set(number));
+        number
+    }
+    match NUMBER.get() {
+        u32::MAX => next(),
+        number => number,
+    }
 }

@@ -15,8 +15,8 @@ use crossbeam_utils::CachePadded;
 use idxd_sys::Descriptor;
 
 use crate::descriptor::Capabilities;
-use crate::lane::Fate;
 use crate::lane::gate::Gate;
+use crate::lane::{Fate, Place};
 use crate::stats::{Event, Recorder};
 use crate::submit::{Submitter, Verdict};
 
@@ -166,10 +166,10 @@ impl Queue {
         if granted == 0 {
             return (0, Admission::Full);
         }
-        if !self.gate.enter(lane) {
+        let Some(inside) = self.gate.enter(lane) else {
             self.return_credits(granted);
             return (0, Admission::Closed);
-        }
+        };
         stamp(self.epoch.load(Ordering::Relaxed));
         let mut left = retries;
         let mut accepted = 0;
@@ -207,7 +207,7 @@ impl Queue {
                 }
             }
         };
-        self.gate.leave(lane);
+        inside.leave();
         self.return_credits(granted - accepted);
         if accepted != 0 {
             stats.events(Event::Submissions, accepted as u64);
@@ -218,6 +218,58 @@ impl Queue {
             self.refusals.fetch_add(1, Ordering::Relaxed);
         }
         (accepted, admission)
+    }
+
+    /// Submits the descriptor in `place` once, and stamps its slot, with this number as that of the queue. Gives the epoch;
+    /// `None` if the device has not got the descriptor.
+    ///
+    /// # Safety
+    ///
+    /// As for [`submit`](Self::submit); the caller holds the slot, whose descriptor is ready.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) unsafe fn submit_place(
+        &self,
+        number: u32,
+        lane: u32,
+        stats: &Recorder,
+        place: &Place,
+        now: u64,
+    ) -> Option<u32> {
+        if self.take_credits(1) == 0 {
+            return None;
+        }
+        let Some(inside) = self.gate.enter(lane) else {
+            self.return_credits(1);
+            return None;
+        };
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        place.slot.stamp(number, epoch, now);
+        // From the slot: neighbours go to different places of a portal.
+        // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile. The rest as in
+        // `submit`.
+        let verdict = unsafe { self.submitter.submit_one(&*place.descriptor()) };
+        inside.leave();
+        if verdict != Verdict::Accepted {
+            self.refused(stats, verdict);
+            return None;
+        }
+        stats.single();
+        if self.refusals.load(Ordering::Relaxed) != 0 {
+            self.refusals.store(0, Ordering::Relaxed);
+        }
+        Some(epoch)
+    }
+
+    /// Takes note that a descriptor was not accepted.
+    #[cold]
+    fn refused(&self, stats: &Recorder, verdict: Verdict) {
+        stats.event(Event::Flushes);
+        if let Verdict::Refused(_) = verdict {
+            self.refuses.store(true, Ordering::Relaxed);
+        }
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        self.return_credits(1);
     }
 
     /// Whether refusals have piled up so that the queue's health should be looked at (off the hot path).

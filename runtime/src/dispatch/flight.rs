@@ -13,18 +13,22 @@
 //! the two ways of waiting. A flight knows addresses, not buffers: its owner keeps those alive, or hands them over
 //! with [`Flight::detach`].
 
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use idxd_sys::{CompletionRecord, Descriptor};
+use tokio::task::coop::RestoreOnPending;
 
 use super::Route;
+use super::job::QuickKind;
 use super::job::{Absorbed, Job, Outcome, Piece};
+use super::quick;
 use super::record::touch;
 use super::submission::{Look, Submission};
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::descriptor::{Completion, Resume};
 use crate::device::Admission;
+use crate::lane::Lane;
 use crate::lane::slot::Cargo;
 use crate::stats::{Event, Path, Reason};
 
@@ -47,7 +51,7 @@ pub(crate) struct Flight {
     pub(crate) cache_control: bool,
     resumes: u8,
     path: Path,
-    /// Ticks at the first poll.
+    /// Ticks at the first poll that did something; 0 before.
     begun: u64,
 }
 
@@ -63,6 +67,17 @@ enum Stage {
     Refine,
     /// There is nothing more to do.
     Ended,
+}
+
+/// How far [`Flight::poll_quickly`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quickly {
+    /// The job has ended, with its own [`outcome`](Job::outcome).
+    Done,
+    /// Somebody will wake the task.
+    Pending,
+    /// Whatever has been done of it, it is for [`Flight::poll`] now.
+    Not,
 }
 
 /// How far [`Flight::advance`] came.
@@ -86,6 +101,7 @@ enum Next {
 }
 
 impl Flight {
+    #[inline]
     pub(crate) fn new(accelerator: Accelerator, job: Job) -> Self {
         Self {
             accelerator,
@@ -130,14 +146,19 @@ impl Flight {
         self.accelerator = accelerator.clone();
     }
 
-    /// Polls for the result: a look, a short spin, some rounds of waking itself, then the poller thread.
+    /// Polls for the result: a look, a short spin, some rounds of waking itself, then the poller thread. `coop` is the
+    /// caller's, who has tried [`poll_quickly`](Self::poll_quickly) before.
     ///
     /// # Safety
     ///
     /// From the first poll until the flight has ended, or been detached together with them, the job's buffers are
     /// valid and nobody else touches them (sources may be read).
-    pub(crate) unsafe fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Trouble>> {
-        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+    #[inline(never)]
+    pub(crate) unsafe fn poll(
+        &mut self,
+        coop: &RestoreOnPending,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Outcome, Trouble>> {
         loop {
             // SAFETY: the caller's promise.
             match unsafe { self.advance(false) } {
@@ -208,13 +229,120 @@ impl Flight {
         outcome
     }
 
+    /// Whether a descriptor is out.
+    #[inline]
+    pub(crate) fn is_out(&self) -> bool {
+        matches!(self.stage, Stage::Out(..))
+    }
+
     /// Hands whatever the device may still write to the poller, or back if there is nothing such.
     ///
     /// `cargo` is called only if a descriptor is still out; it gives the buffers.
+    #[cold]
     pub(crate) fn detach(&mut self, cargo: impl FnOnce() -> Box<dyn Cargo>) {
         if let Stage::Out(submission, _) = std::mem::replace(&mut self.stage, Stage::Ended) {
             submission.detach(self.accelerator.shared(), cargo);
         }
+    }
+
+    /// Tries the short way ([`super::quick`]): submits a fresh job, takes the result of one that is out, waits for it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    // Not compiled into every `.await`, which has just enough of its own to call it.
+    #[inline(never)]
+    pub(crate) unsafe fn poll_quickly(&mut self, cx: &Context<'_>) -> Quickly {
+        // The first poll sets it.
+        let ended = if self.begun == 0 {
+            // SAFETY: the caller's promise.
+            unsafe { self.launch_quickly() }
+        } else {
+            self.collect_quickly()
+        };
+        match ended {
+            Some(true) => Quickly::Done,
+            Some(false) => Quickly::Not,
+            None => self.wait_quickly(cx),
+        }
+    }
+
+    /// What [`Flight::poll`] does about a descriptor that is out, if nothing is unusual about it.
+    #[inline]
+    fn wait_quickly(&mut self, cx: &Context<'_>) -> Quickly {
+        let Stage::Out(submission, piece) = &mut self.stage else { return Quickly::Not };
+        if submission.is_ordinary(self.accelerator.shared())
+            && !submission.wait_a_little(&self.accelerator, piece.size, cx)
+        {
+            return Quickly::Pending;
+        }
+        Quickly::Not
+    }
+
+    /// Submits a fresh job, and looks whether it is done already: true if so; `None` if it is out, false if it is not.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    unsafe fn launch_quickly(&mut self) -> Option<bool> {
+        let shared = self.accelerator.shared();
+        let least = match self.route {
+            Route::Auto => shared.policy.min_device_size as u64,
+            Route::Device => 0,
+            Route::Cpu => return Some(false),
+        };
+        let Some(quick) = self.job.quick() else { return Some(false) };
+        if quick.len < least || self.cache_control || shared.is_forked() {
+            return Some(false);
+        }
+        let number = shared.lane_index();
+        let lane = &shared.lanes[number as usize];
+        let home = &shared.homes[number as usize];
+        let Some(flags_opcode) = home.templates.admit(&quick) else { return Some(false) };
+        let Some((slot, place)) = lane.acquire() else { return Some(false) };
+        // SAFETY: the slot was free, so that nobody else has its descriptor.
+        unsafe { place.descriptor().write(quick::describe(&quick, flags_opcode, place.record.addr())) };
+        place.record.reset();
+        let now = clock::now();
+        self.begun = now;
+        let queue = &shared.queues[home.queue as usize];
+        // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
+        let Some(epoch) = (unsafe { queue.submit_place(home.queue, number, &lane.stats, place, now) }) else {
+            lane.release_place(slot, place);
+            return Some(false);
+        };
+        // SAFETY: if its status is not 0, the device is done with the record of a slot that is held.
+        if place.record.status() == 0 || !quick::absorb(&mut self.job, quick.kind, unsafe { place.record.get() }) {
+            self.stage = Stage::Out(Submission::of(number, slot, home.queue, epoch), Piece::new(quick.len));
+            return None;
+        }
+        queue.return_credit();
+        lane.release_place(slot, place);
+        self.stage = Stage::Ended;
+        self.path = Path::Device;
+        count_quickly(lane, quick.kind, self.job.total(), now);
+        Some(true)
+    }
+
+    /// Takes the result of a descriptor that has done the whole job. As by [`launch_quickly`](Self::launch_quickly).
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    fn collect_quickly(&mut self) -> Option<bool> {
+        let Stage::Out(submission, piece) = &self.stage else { return Some(false) };
+        let Some(quick) = self.job.quick() else { return Some(false) };
+        if submission.is_armed() || !piece.is_whole(&self.job) {
+            return Some(false);
+        }
+        let (shared, job) = (self.accelerator.shared(), &mut self.job);
+        if !submission.end_quickly(shared, |record| quick::absorb(job, quick.kind, record)) {
+            return None;
+        }
+        count_quickly(submission.lane(shared), quick.kind, self.job.total(), self.begun);
+        self.stage = Stage::Ended;
+        self.path = Path::Device;
+        Some(true)
     }
 
     /// Makes whatever progress can be made without waiting. `insist`: a caller that cannot leave its buffers behind
@@ -482,11 +610,37 @@ impl Flight {
     #[inline]
     fn record(&mut self, path: Path, lane: u32) {
         self.path = path;
-        let nanos = clock::to_nanos(clock::now().saturating_sub(self.begun));
         let lane = &self.accelerator.shared().lanes[lane as usize];
-        lane.stats.operation(path, self.job.operation(), self.job.total());
-        lane.stats.latency(path, nanos);
+        let total = self.job.total();
+        lane.stats.operation(path, self.job.operation(), total);
+        if is_sampled(self.begun, total) {
+            count_latency(lane, path, self.begun);
+        }
     }
+}
+
+/// Counts an operation that a device has done.
+#[expect(clippy::inline_always, reason = "measured in instructions")]
+#[inline(always)]
+fn count_quickly(lane: &Lane, kind: QuickKind, bytes: u64, begun: u64) {
+    lane.stats.operation(Path::Device, kind.operation(), bytes);
+    if is_sampled(begun, bytes) {
+        count_latency(lane, Path::Device, begun);
+    }
+}
+
+#[inline(never)]
+fn count_latency(lane: &Lane, path: Path, begun: u64) {
+    lane.stats.latency(path, clock::to_nanos(clock::now().saturating_sub(begun)));
+}
+
+/// Whether the latency of an operation is recorded. Of small ones only some are, because that would be a good part of what they
+/// cost: one in sixteen, by bits of the time at which they begin, which nothing that they do depends on.
+#[inline]
+fn is_sampled(begun: u64, bytes: u64) -> bool {
+    const SMALL: u64 = 64 << 10;
+    const MASK: u64 = 0xf << 6;
+    bytes >= SMALL || begun & MASK == 0
 }
 
 /// A panic in here would be a bug of ours; but while a device may write borrowed memory, nobody may unwind past it.

@@ -5,6 +5,7 @@
 //! * [`submission`]: one descriptor with a device, and how to wait for it.
 //! * [`batch`]: many jobs together, with fences.
 //! * [`drain`]: the wait for everything that is out.
+//! * [`quick`]: the short way of what is most frequent.
 //! * [`flight`]: the way of one job through submission, waiting, resumption, and the CPU.
 
 mod batch;
@@ -12,13 +13,15 @@ mod drain;
 mod flight;
 mod job;
 mod policy;
+mod quick;
 mod record;
 mod submission;
 
 pub(crate) use batch::{BatchFlight, Member, Runaway};
 pub(crate) use drain::DrainFlight;
-pub(crate) use flight::{Flight, Trouble};
+pub(crate) use flight::{Flight, Quickly, Trouble};
 pub(crate) use job::{Arithmetic, Checked, Flushed, Guarded, Job, Outcome, Places};
 pub use job::{DeltaResult, DifMismatch};
 pub(crate) use policy::{Limits, Route};
 pub use policy::{Policy, Waiting};
+pub(crate) use quick::Templates;

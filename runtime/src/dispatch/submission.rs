@@ -47,7 +47,7 @@ impl Submission {
     #[inline]
     pub(crate) fn acquire(shared: &Shared) -> Option<Self> {
         let lane = shared.lane_index();
-        let slot = shared.lanes[lane as usize].acquire()?;
+        let (slot, _) = shared.lanes[lane as usize].acquire()?;
         Some(Self { lane, slot, queue: 0, epoch: 0, self_wake_until: 0, armed: false })
     }
 
@@ -93,6 +93,12 @@ impl Submission {
         };
         alert(shared, target, admission);
         admission
+    }
+
+    /// A descriptor that was submitted from a slot that is held.
+    #[inline]
+    pub(crate) fn of(lane: u32, slot: u32, queue: u32, epoch: u32) -> Self {
+        Self { lane, slot, queue, epoch, self_wake_until: 0, armed: false }
     }
 
     /// Submits one descriptor from each of several slots of the same lane, together. Says how many are with the device:
@@ -151,6 +157,18 @@ impl Submission {
         unsafe { self.send(shared, self.queue, descriptor, clock::now()) }
     }
 
+    /// Whether a waker was left in the slot.
+    #[inline]
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Whether the descriptor can be expected to complete, as far as is known.
+    #[inline]
+    pub(crate) fn is_ordinary(&self, shared: &Shared) -> bool {
+        self.queue(shared).fate(self.epoch) == Fate::Open && !shared.is_forked()
+    }
+
     /// Looks at the record. `insist`: somebody who cannot leave the memory behind waits even for a runaway device.
     /// After anything but `Waiting` and `Runaway` the queue's credit has been returned, once.
     #[inline]
@@ -171,6 +189,21 @@ impl Submission {
         }
         queue.return_credit();
         Look::Complete
+    }
+
+    /// Ends the submission if the record is complete and says that all is done: gives place and slot back. Otherwise nothing has changed.
+    #[inline]
+    pub(crate) fn end_quickly(&self, shared: &Shared, is_done: impl FnOnce(&CompletionRecord) -> bool) -> bool {
+        debug_assert!(!self.armed, "dropping a waker may panic, and takes more care");
+        let lane = self.lane(shared);
+        let place = lane.place(self.slot);
+        // SAFETY: the slot is held; if its status is not 0, the device is done with the record.
+        if place.record.status() == 0 || !is_done(unsafe { place.record.get() }) {
+            return false;
+        }
+        self.queue(shared).return_credit();
+        lane.release_place(self.slot, place);
+        true
     }
 
     /// The completion record.
@@ -240,7 +273,7 @@ impl Submission {
             let patience = if size <= shared.policy.self_wake_max_size as u64 { limits.self_wake } else { 0 };
             self.self_wake_until = now + patience;
             // With company in flight there is better to do than to look at one record: poll the others.
-            if size <= shared.policy.spin_max_size as u64 && lane.in_flight() == 1 {
+            if limits.spin != 0 && size <= shared.policy.spin_max_size as u64 && lane.is_quiet() {
                 let until = now + limits.spin;
                 while clock::now() < until {
                     if lane.status(self.slot) != 0 {

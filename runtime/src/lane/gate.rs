@@ -24,6 +24,19 @@ pub(crate) struct Gate {
     inside: Box<[CachePadded<AtomicUsize>]>,
 }
 
+/// A submitter inside. It leaves by [`leave`](Self::leave); a panic leaves it inside, and the gate's closer waits in vain,
+/// which is the safe side.
+#[derive(Debug)]
+pub(crate) struct Inside<'a>(&'a AtomicUsize);
+
+impl Inside<'_> {
+    #[inline]
+    pub(crate) fn leave(self) {
+        // Release: whoever closes the gate sees what was submitted.
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
 impl Gate {
     /// An open gate for submitters from `lanes` lanes.
     pub(crate) fn new(lanes: usize) -> Self {
@@ -39,23 +52,18 @@ impl Gate {
         !self.closed.load(Ordering::Relaxed)
     }
 
-    /// Enters from lane number `lane`. If that succeeds, the gate's closer waits for [`Gate::leave`].
-    #[inline]
-    pub(crate) fn enter(&self, lane: u32) -> bool {
-        self.inside[lane as usize].fetch_add(1, Ordering::SeqCst);
+    /// Enters from lane number `lane`. The gate's closer waits for whoever is inside to leave.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) fn enter(&self, lane: u32) -> Option<Inside<'_>> {
+        let inside = Inside(&self.inside[lane as usize]);
+        inside.0.fetch_add(1, Ordering::SeqCst);
         model_fence();
         if self.closed.load(Ordering::SeqCst) {
-            self.leave(lane);
-            return false;
+            inside.leave();
+            return None;
         }
-        true
-    }
-
-    /// Leaves after a successful [`Gate::enter`].
-    #[inline]
-    pub(crate) fn leave(&self, lane: u32) {
-        // Release: whoever closes the gate sees what was submitted.
-        self.inside[lane as usize].fetch_sub(1, Ordering::Release);
+        Some(inside)
     }
 
     /// Closes the gate and waits until nobody is inside; true if nobody is. Those inside leave after one look at the queue

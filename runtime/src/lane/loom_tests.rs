@@ -85,7 +85,7 @@ impl Drop for Token {
 fn loom_an_armed_future_is_always_woken() {
     model(|| {
         let world = World::new();
-        let slot = world.lane.acquire().unwrap();
+        let (slot, _) = world.lane.acquire().unwrap();
         world.lane.reset_record(slot);
         let device = {
             let world = Arc::clone(&world);
@@ -119,7 +119,7 @@ fn loom_an_armed_future_is_always_woken() {
 fn loom_a_future_on_a_quiesced_queue_is_always_woken() {
     model(|| {
         let world = World::new();
-        let slot = world.lane.acquire().unwrap();
+        let (slot, _) = world.lane.acquire().unwrap();
         world.lane.slot(slot).stamp(0, 0, 0);
         let poller = {
             let world = Arc::clone(&world);
@@ -159,7 +159,7 @@ fn loom_an_orphan_is_reaped_once() {
     model(|| {
         let drops = Arc::new(StdCounter::new(0));
         let world = World::new();
-        let slot = world.lane.acquire().unwrap();
+        let (slot, _) = world.lane.acquire().unwrap();
         world.lane.reset_record(slot);
         let device = {
             let world = Arc::clone(&world);
@@ -193,7 +193,7 @@ fn loom_a_late_sweeper_leaves_the_next_owner_alone() {
     model(|| {
         let drops = Arc::new(StdCounter::new(0));
         let world = World::new();
-        let slot = world.lane.acquire().unwrap();
+        let (slot, _) = world.lane.acquire().unwrap();
         world.lane.reset_record(slot);
         world.lane.orphan(slot, Box::new(Token(Arc::clone(&drops))));
         world.lane.complete(slot);
@@ -203,7 +203,7 @@ fn loom_a_late_sweeper_leaves_the_next_owner_alone() {
         };
         let reaped = usize::from(world.visit(slot) == Seen::Reaped);
         // Reuse at once, if this thread can get the slot: a descriptor is out, and its future has gone too.
-        let reused = world.lane.acquire();
+        let (reused, _) = world.lane.acquire();
         if let Some(slot) = reused {
             world.lane.reset_record(slot);
             world.lane.orphan(slot, Box::new(Token(Arc::clone(&drops))));
@@ -221,7 +221,7 @@ fn loom_a_late_sweeper_leaves_the_next_owner_alone() {
 fn loom_clearing_a_stale_bit_does_not_lose_the_next_arming() {
     model(|| {
         let world = World::new();
-        let slot = world.lane.acquire().unwrap();
+        let (slot, _) = world.lane.acquire().unwrap();
         // Armed once and completed by its own second look: the bit stays behind.
         world.lane.watched.insert(slot);
         world.lane.release(slot);
@@ -231,7 +231,7 @@ fn loom_clearing_a_stale_bit_does_not_lose_the_next_arming() {
                 world.visit(slot);
             })
         };
-        let slot = world.lane.acquire().unwrap();
+        let (slot, _) = world.lane.acquire().unwrap();
         world.lane.reset_record(slot);
         world.lane.orphan(slot, Box::new(()));
         sweeper.join().unwrap();
@@ -245,7 +245,7 @@ fn loom_clearing_a_stale_bit_does_not_lose_the_next_arming() {
 fn loom_an_orphan_stays_watched_while_the_poller_wakes() {
     model(|| {
         let world = World::new();
-        let slot = world.lane.acquire().unwrap();
+        let (slot, _) = world.lane.acquire().unwrap();
         world.lane.reset_record(slot);
         world.lane.watched.insert(slot);
         world.lane.complete(slot);
@@ -271,10 +271,10 @@ fn loom_a_closed_gate_keeps_submitters_out() {
         let submitter = {
             let (gate, portal) = (Arc::clone(&gate), Arc::clone(&portal));
             thread::spawn(move || {
-                if gate.enter(0) {
+                if let Some(inside) = gate.enter(0) {
                     // SAFETY: loom checks the claim that is made here: nobody else is in.
                     portal.with_mut(|value| unsafe { *value += 1 });
-                    gate.leave(0);
+                    inside.leave();
                 }
             })
         };

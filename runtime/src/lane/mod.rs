@@ -6,12 +6,14 @@
 //!
 //! * [`slot`]: ownership of one operation, the state machine.
 //! * [`records`]: the memory that the device writes.
+//! * [`free`]: which slots nobody has.
 //! * [`gate`]: keeping submitters out of a queue that is being recovered.
 //! * [`watch`]: which slots the backstop poller looks after, and how it sleeps.
 //! * [`drains`]: who waits for slots of others to end.
 //! * [`poller`]: the thread that sees to it that no completion goes unnoticed.
 
 pub(crate) mod drains;
+pub(crate) mod free;
 pub(crate) mod gate;
 pub(crate) mod poller;
 pub(crate) mod records;
@@ -27,21 +29,50 @@ use std::cell::UnsafeCell;
 
 use idxd_sys::{CompletionRecord, Descriptor};
 
-use self::records::Records;
+use self::free::FreeList;
+use self::records::RecordCell;
 use self::slot::{Cargo, NOT_SUBMITTED, Slot, State};
-use self::sync::FreeList;
 use self::wait::Line;
 use self::watch::WatchSet;
 use crate::stats::Recorder;
 
 /// Slots, records and descriptors of one lane.
 pub(crate) struct Lane {
-    slots: Box<[Slot]>,
-    records: Records,
-    descriptors: Box<[DescriptorCell]>,
+    places: Box<[Place]>,
     free: FreeList,
     pub(crate) watched: WatchSet,
     pub(crate) stats: Recorder,
+}
+
+/// Everything about one operation in flight: three cache lines, each with another writer.
+pub(crate) struct Place {
+    pub(crate) slot: Slot,
+    pub(crate) record: RecordCell,
+    descriptor: DescriptorCell,
+}
+
+// The budget for an operation in flight.
+#[cfg(not(dsa_loom))]
+const _: () = assert!(size_of::<Place>() == 192);
+
+impl Place {
+    fn new() -> Self {
+        Self { slot: Slot::new(), record: RecordCell::new(), descriptor: DescriptorCell::new() }
+    }
+
+    /// Prepares the record for the next submission.
+    #[inline]
+    pub(crate) fn reset_record(&self) {
+        // In this order, for `Lane::oldest`.
+        self.slot.unstamp();
+        self.record.reset();
+    }
+
+    /// The descriptor memory. The pointer may be written by the slot's holder while no descriptor is being submitted from it.
+    #[inline]
+    pub(crate) fn descriptor(&self) -> *mut Descriptor {
+        self.descriptor.get()
+    }
 }
 
 /// Room for one descriptor, written by the slot's holder, read by the submission instruction or, in a batch list, by
@@ -92,75 +123,88 @@ pub(crate) enum Seen {
 impl Lane {
     /// A lane of `slots` slots.
     pub(crate) fn new(slots: usize) -> Self {
-        let free = FreeList::new(slots);
-        for index in 0..slots as u32 {
-            let _ = free.push(index);
-        }
         Self {
-            slots: (0..slots).map(|_| Slot::new()).collect(),
-            records: Records::new(slots),
-            descriptors: (0..slots).map(|_| DescriptorCell::new()).collect(),
-            free,
+            places: (0..slots).map(|_| Place::new()).collect(),
+            free: FreeList::new(slots),
             watched: WatchSet::new(slots),
             stats: Recorder::new(),
         }
     }
 
     /// A free slot, now held by the caller, or `None` if all are in flight.
-    #[inline]
-    pub(crate) fn acquire(&self) -> Option<u32> {
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) fn acquire(&self) -> Option<(u32, &Place)> {
         let index = self.free.pop()?;
-        self.slots[index as usize].acquire();
-        Some(index)
+        let place = self.place(index);
+        place.slot.acquire();
+        Some((index, place))
     }
 
     /// Gives a held slot back; its descriptor has completed, was refused, or is lost.
     #[inline]
     pub(crate) fn release(&self, index: u32) {
-        self.slots[index as usize].release();
-        let _ = self.free.push(index);
+        self.release_place(index, self.place(index));
+    }
+
+    /// As [`release`](Self::release), for whoever has the slot's place at hand.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) fn release_place(&self, index: u32, place: &Place) {
+        place.slot.release();
+        self.free.push(index);
     }
 
     /// Leaves a held slot, with what the device may still write, to the poller. The caller rings the bell.
     pub(crate) fn orphan(&self, index: u32, cargo: Box<dyn Cargo>) {
-        self.slots[index as usize].orphan(cargo);
+        self.slot(index).orphan(cargo);
         self.watched.insert(index);
+    }
+
+    /// What belongs to a slot.
+    #[inline]
+    pub(crate) fn place(&self, index: u32) -> &Place {
+        &self.places[index as usize]
     }
 
     #[inline]
     pub(crate) fn slot(&self, index: u32) -> &Slot {
-        &self.slots[index as usize]
+        &self.place(index).slot
     }
 
     /// Slots that are not on the free list.
     pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.free.taken()
+    }
+
+    /// Whether at most one slot is in use.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.free.is_at_most_one_taken()
     }
 
     /// The address of a slot's completion record.
     #[inline]
     pub(crate) fn record_addr(&self, index: u32) -> u64 {
-        self.records[index].addr()
+        self.place(index).record.addr()
     }
 
     /// Prepares a slot's record for the next submission.
     #[inline]
     pub(crate) fn reset_record(&self, index: u32) {
-        // In this order, for `oldest`.
-        self.slots[index as usize].unstamp();
-        self.records[index].reset();
+        self.place(index).reset_record();
     }
 
     /// The status byte of a slot's record, with Acquire.
     #[inline]
     pub(crate) fn status(&self, index: u32) -> u8 {
-        self.records[index].status()
+        self.place(index).record.status()
     }
 
     /// The cache line of a slot's record, to be waited for.
     #[inline]
     pub(crate) fn line(&self, index: u32) -> Line<'_> {
-        Line::of(&self.records[index])
+        Line::of(&self.place(index).record)
     }
 
     /// The oldest submission to queue number `queue`, not after `until`, that has not ended: when it was made, and in which
@@ -170,10 +214,10 @@ impl Lane {
     ///
     /// A slot that is being filled at this moment does not count.
     pub(crate) fn oldest(&self, queue: u32, until: u64, fate: impl Fn(u32) -> Fate) -> Option<(u64, u32)> {
-        let out = self.slots.iter().zip(0..).filter_map(|(slot, index)| {
+        let out = self.places.iter().filter_map(|Place { slot, record, .. }| {
             let is_taken = matches!(slot.word().state(), State::Held | State::Orphaned);
             // The stamp after the status: where that is cleared, an earlier submission's time is gone.
-            let is_incomplete = is_taken && self.status(index) == 0;
+            let is_incomplete = is_taken && record.status() == 0;
             let (its, epoch, at) = slot.stamped();
             let is_out = is_incomplete && its == queue && at != NOT_SUBMITTED && at <= until;
             (is_out && fate(epoch) != Fate::Lost).then_some((at, epoch))
@@ -184,7 +228,7 @@ impl Lane {
     /// What the device does in a model.
     #[cfg(all(test, dsa_loom))]
     pub(crate) fn complete(&self, index: u32) {
-        self.records[index].complete();
+        self.place(index).record.complete();
     }
 
     /// A completed record.
@@ -195,7 +239,7 @@ impl Lane {
     #[inline]
     pub(crate) unsafe fn record(&self, index: u32) -> CompletionRecord {
         // SAFETY: forwarded; a slot has at most one descriptor out at a time, and it has completed.
-        unsafe { self.records[index].read() }
+        unsafe { self.place(index).record.read() }
     }
 
     /// The descriptor memory of a slot.
@@ -203,13 +247,13 @@ impl Lane {
     /// The pointer may be written by the slot's holder while no descriptor is being submitted from it.
     #[inline]
     pub(crate) fn descriptor(&self, index: u32) -> *mut Descriptor {
-        self.descriptors[index as usize].get()
+        self.place(index).descriptor()
     }
 
     /// Looks at one watched slot, on behalf of a poller: wakes the future whose record is complete, frees the orphan
     /// whose record is complete. `fate` says what has become of the queue since a given epoch; `returned` is told about every queue entry that came back.
     pub(crate) fn visit(&self, index: u32, fate: impl Fn(u32, u32) -> Fate, returned: impl FnOnce(u32)) -> Seen {
-        let slot = &self.slots[index as usize];
+        let slot = self.slot(index);
         let word = slot.word();
         let (queue, epoch, _) = slot.stamped();
         match word.state() {
@@ -247,7 +291,7 @@ impl Lane {
                 let waker = slot.waker.take();
                 returned(queue);
                 slot.retire();
-                let _ = self.free.push(index);
+                self.free.push(index);
                 // Last, and guarded: these are the user's buffers and their `Drop` may panic.
                 contain(|| drop(cargo));
                 contain(|| drop(waker));
@@ -281,7 +325,7 @@ mod tests {
         let lane = Lane::new(1);
         let oldest = || lane.oldest(0, u64::MAX, |_| Fate::Open);
         for at in [5, 6] {
-            let index = lane.acquire().expect("it was given back");
+            let (index, _) = lane.acquire().expect("it was given back");
             assert_eq!(oldest(), None, "taken");
             lane.reset_record(index);
             assert_eq!(oldest(), None, "filled");

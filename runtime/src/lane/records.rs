@@ -1,7 +1,7 @@
 //! Completion records: the memory that the device writes.
 //!
-//! One contiguous array per lane, one record per cache line: 32 bytes would do, but then the device's write of one
-//! record would take the line away from a thread that polls its neighbour.
+//! One record per cache line: 32 bytes would do, but then the device's write of one record would take the line away from a
+//! thread that looks at what is beside it.
 //!
 //! The device counts as another thread (invariant 2). While a descriptor is with it, nobody forms a reference to the
 //! record: the status byte is read as an atomic through a raw pointer, and the other bytes only after an Acquire load
@@ -60,30 +60,23 @@ mod imp {
             unsafe { self.0.get().read() }
         }
 
+        /// The record, as long as nothing is submitted that names it.
+        ///
+        /// # Safety
+        ///
+        /// As for [`read`](Self::read), for as long as the reference is used.
+        #[inline]
+        pub(crate) unsafe fn get(&self) -> &CompletionRecord {
+            // SAFETY: as in `read`; nobody writes it before the next submission.
+            unsafe { &*self.0.get() }
+        }
+
         #[inline]
         fn status_byte(&self) -> &AtomicU8 {
             // SAFETY: byte 0 of the record, valid and aligned as long as `self`. Both sides access it atomically
             // while a descriptor is out: we here, the in-process model through its own atomic store, hardware by a
             // single byte write.
             unsafe { AtomicU8::from_ptr(self.0.get().cast()) }
-        }
-    }
-
-    /// The records of one lane.
-    pub(crate) struct Records(Box<[RecordCell]>);
-
-    impl Records {
-        pub(crate) fn new(count: usize) -> Self {
-            Self((0..count).map(|_| RecordCell::new()).collect())
-        }
-    }
-
-    impl std::ops::Index<u32> for Records {
-        type Output = RecordCell;
-
-        #[inline]
-        fn index(&self, index: u32) -> &RecordCell {
-            &self.0[index as usize]
         }
     }
 }
@@ -122,22 +115,6 @@ mod imp {
             self.0.store(1, Ordering::Release);
         }
     }
-
-    pub(crate) struct Records(Box<[RecordCell]>);
-
-    impl Records {
-        pub(crate) fn new(count: usize) -> Self {
-            Self((0..count).map(|_| RecordCell::new()).collect())
-        }
-    }
-
-    impl std::ops::Index<u32> for Records {
-        type Output = RecordCell;
-
-        fn index(&self, index: u32) -> &RecordCell {
-            &self.0[index as usize]
-        }
-    }
 }
 
-pub(crate) use imp::{RecordCell, Records};
+pub(crate) use imp::RecordCell;

@@ -32,9 +32,6 @@ mod imp {
         }
     }
 
-    /// Indices of free slots.
-    pub(crate) type FreeList = crossbeam_queue::ArrayQueue<u32>;
-
     /// `UnsafeCell` with loom's closure interface.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -98,28 +95,6 @@ mod imp {
 
         pub(crate) fn take(&self) -> Option<std::task::Waker> {
             self.0.take_waker()
-        }
-    }
-
-    /// `crossbeam_queue::ArrayQueue` stands for itself in production; its internals are not what is modelled.
-    pub(crate) struct FreeList(loom::sync::Mutex<std::collections::VecDeque<u32>>);
-
-    impl FreeList {
-        pub(crate) fn new(_: usize) -> Self {
-            Self(loom::sync::Mutex::new(std::collections::VecDeque::new()))
-        }
-
-        pub(crate) fn push(&self, index: u32) -> Result<(), u32> {
-            self.0.lock().unwrap().push_back(index);
-            Ok(())
-        }
-
-        pub(crate) fn pop(&self) -> Option<u32> {
-            self.0.lock().unwrap().pop_front()
-        }
-
-        pub(crate) fn len(&self) -> usize {
-            self.0.lock().unwrap().len()
         }
     }
 

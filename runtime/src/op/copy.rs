@@ -60,6 +60,7 @@ impl Accelerator {
     ///
     /// [`Error::CapacityTooSmall`](crate::Error::CapacityTooSmall), [`Error::Overlap`](crate::Error::Overlap); with
     /// [`Copy::device_only`] also [`Error::DeviceOnly`](crate::Error::DeviceOnly).
+    #[inline]
     pub fn copy<S: StableBuf, D: StableBufMut>(&self, src: S, dst: D) -> Copy<S, D> {
         Copy(Operation::new(self, (src, dst), |(src, dst)| {
             check::copy(src, dst).map(|(from, to, len)| Job::copy(from, to, len))

@@ -34,6 +34,11 @@ impl<B> Custody<B> {
         Some(unsafe { self.buffers.assume_init_read() })
     }
 
+    #[cold]
+    fn drop_held(&mut self) {
+        drop(self.take());
+    }
+
     /// Everything, still in custody, for whoever outlives this value.
     pub(crate) fn hand_over(&mut self) -> Self {
         let held = std::mem::take(&mut self.held);
@@ -47,8 +52,11 @@ impl<B> Custody<B> {
 }
 
 impl<B> Drop for Custody<B> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.take());
+        if self.held {
+            self.drop_held();
+        }
     }
 }
 

@@ -4,14 +4,15 @@ use std::task::{Context, Poll, ready};
 
 use super::custody::Custody;
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Job, Outcome, Route, Trouble};
+use crate::dispatch::{Flight, Job, Outcome, Quickly, Route, Trouble};
 use crate::error::{Error, Failed};
 
 /// An operation on buffers `B`.
 pub(crate) struct Operation<B: Send + 'static> {
     flight: Flight,
     buffers: Custody<B>,
-    refused: Option<Error>,
+    /// Why it is not done at all. Boxed, because the other operations should not carry room for it.
+    refused: Option<Box<Error>>,
 }
 
 /// What a finished operation says.
@@ -27,36 +28,79 @@ impl<B: Send + 'static> Unpin for Operation<B> {}
 
 impl<B: Send + 'static> Operation<B> {
     /// Takes the buffers into custody, then lets `plan` look at them, once, and say what is to be done.
+    #[expect(clippy::inline_always, reason = "measured in instructions: otherwise it is copied around")]
+    #[inline(always)]
     pub(crate) fn new(accelerator: &Accelerator, buffers: B, plan: impl FnOnce(&mut B) -> Result<Job, Error>) -> Self {
         let mut buffers = Custody::new(buffers);
-        let (job, refused) = match plan(buffers.get_mut()) {
-            Ok(job) => (job, None),
-            Err(error) => (Job::nothing(), Some(error)),
-        };
-        Self { flight: Flight::new(accelerator.clone(), job), buffers, refused }
+        match plan(buffers.get_mut()) {
+            Ok(job) => Self { flight: Flight::new(accelerator.clone(), job), buffers, refused: None },
+            Err(error) => Self::refusal(accelerator, buffers, error),
+        }
     }
 
-    #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Done, B), Failed<B>>> {
-        if let Some(error) = self.refused.take() {
-            self.flight.abandon();
-            return Poll::Ready(Err(Failed::new(error, self.buffers.take())));
+    /// An operation that will not be done.
+    #[cold]
+    #[inline(never)]
+    fn refusal(accelerator: &Accelerator, buffers: Custody<B>, error: Error) -> Self {
+        Self { flight: Flight::new(accelerator.clone(), Job::nothing()), buffers, refused: Some(Box::new(error)) }
+    }
+
+    /// The short way of a poll. If the operation has ended so, the caller asks what it says, and takes the buffers.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) fn poll_quickly(&mut self, cx: &mut Context<'_>) -> Quickly {
+        if self.refused.is_some() {
+            return Quickly::Not;
         }
+        let Poll::Ready(coop) = tokio::task::coop::poll_proceed(cx) else { return Quickly::Pending };
         // SAFETY: `plan` made the job of buffers that are valid as their traits promise; they are in custody until
-        // the flight has ended (below) or leave together with it (`drop`). The traits' contract excludes other
-        // access: a writable buffer is reachable only through its value, a readable one is not written.
-        let result = ready!(unsafe { self.flight.poll(cx) });
+        // the flight has ended (then the caller may take them) or leave together with it (`drop`). The traits' contract
+        // excludes other access: a writable buffer is reachable only through its value, a readable one is not written.
+        let far = unsafe { self.flight.poll_quickly(cx) };
+        if far == Quickly::Done {
+            coop.made_progress();
+            // It has nothing to restore any more.
+            std::mem::forget(coop);
+        }
+        far
+    }
+
+    /// What an operation says that has ended the short way.
+    #[inline]
+    pub(crate) fn done(&self) -> Done {
+        let outcome = self.flight.job().outcome();
+        Done { outcome, written: self.flight.job().written(&outcome) }
+    }
+
+    /// The buffers, after [`poll_quickly`](Self::poll_quickly) has given something.
+    #[inline]
+    pub(crate) fn buffers(&mut self) -> B {
+        self.buffers.take().expect("a flight ends once")
+    }
+
+    /// The rest of a poll that has not ended the short way.
+    #[inline(never)]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Done, B), Failed<B>>> {
+        if self.refused.is_some() {
+            return Poll::Ready(Err(self.refuse()));
+        }
+        let Poll::Ready(coop) = tokio::task::coop::poll_proceed(cx) else { return Poll::Pending };
+        // SAFETY: as in `poll_quickly`.
+        let result = ready!(unsafe { self.flight.poll(&coop, cx) });
         Poll::Ready(self.finish(result))
     }
 
-    #[inline]
+    #[cold]
+    fn refuse(&mut self) -> Failed<B> {
+        self.flight.abandon();
+        let error = self.refused.take().expect("there is a reason");
+        Failed::new(*error, self.buffers.take())
+    }
+
     fn finish(&mut self, result: Result<Outcome, Trouble>) -> Result<(Done, B), Failed<B>> {
         match result {
             Ok(Outcome::BadDelta(error)) => Err(Failed::new(Error::DeltaRecord(error), self.buffers.take())),
-            Ok(outcome) => Ok((
-                Done { outcome, written: self.flight.job().written(&outcome) },
-                self.buffers.take().expect("a flight ends once"),
-            )),
+            Ok(outcome) => Ok((Done { outcome, written: self.flight.job().written(&outcome) }, self.buffers())),
             Err(Trouble::DeviceOnly(reason)) => Err(Failed::new(Error::DeviceOnly(reason), self.buffers.take())),
             Err(Trouble::Runaway) => {
                 self.buffers.leak();
@@ -88,11 +132,14 @@ impl<B: Send + 'static> Operation<B> {
 }
 
 impl<B: Send + 'static> Drop for Operation<B> {
+    #[inline]
     fn drop(&mut self) {
         // Never blocks, never frees what a device may write (invariant 1): either nothing is out and the buffers are
         // dropped with the other fields, or they move into the slot, and the poller drops them when the device is done.
-        let buffers = &mut self.buffers;
-        self.flight.detach(|| Box::new(buffers.hand_over()));
+        if self.flight.is_out() {
+            let buffers = &mut self.buffers;
+            self.flight.detach(|| Box::new(buffers.hand_over()));
+        }
     }
 }
 
@@ -145,12 +192,19 @@ macro_rules! operation_future {
         impl<$($generic: $bound),+> std::future::Future for $name<$($generic),+> {
             type Output = Result<$output, crate::Failed<$buffers>>;
 
-            #[inline]
+            #[inline(always)]
             fn poll(
                 mut self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Self::Output> {
-                self.0.poll(cx).map_ok(|($done, $held)| $finish)
+                match self.0.poll_quickly(cx) {
+                    crate::dispatch::Quickly::Done => {
+                        let ($done, $held) = (self.0.done(), self.0.buffers());
+                        std::task::Poll::Ready(Ok($finish))
+                    }
+                    crate::dispatch::Quickly::Pending => std::task::Poll::Pending,
+                    crate::dispatch::Quickly::Not => self.0.poll(cx).map_ok(|($done, $held)| $finish),
+                }
             }
         }
 

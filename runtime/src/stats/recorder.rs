@@ -18,6 +18,8 @@ pub struct Recorder {
     operations: [[AtomicTally; Operation::COUNT]; Path::COUNT],
     reasons: [AtomicU64; Reason::COUNT],
     events: [AtomicU64; Event::COUNT],
+    /// Descriptors that were submitted alone: a submission and a flush each.
+    singles: AtomicU64,
     latencies: [AtomicHistogram; Path::COUNT],
 }
 
@@ -61,6 +63,12 @@ impl Recorder {
         self.events(event, 1);
     }
 
+    /// Counts a descriptor that was submitted alone: one of [`Event::Submissions`] and one of [`Event::Flushes`].
+    #[inline]
+    pub fn single(&self) {
+        self.singles.fetch_add(1, Relaxed);
+    }
+
     /// Counts several events of a kind at once.
     #[inline]
     pub fn events(&self, event: Event, count: u64) {
@@ -71,12 +79,17 @@ impl Recorder {
     /// for some moment during the call, but the moments differ.
     pub fn snapshot(&self) -> Stats {
         let load = |counter: &AtomicU64| counter.load(Relaxed);
+        let mut events = self.events.each_ref().map(load);
+        let singles = load(&self.singles);
+        for event in [Event::Submissions, Event::Flushes] {
+            events[event.index()] += singles;
+        }
         Stats {
             operations: self.operations.each_ref().map(|kinds| {
                 kinds.each_ref().map(|tally| Tally { operations: load(&tally.operations), bytes: load(&tally.bytes) })
             }),
             reasons: self.reasons.each_ref().map(load),
-            events: self.events.each_ref().map(load),
+            events,
             latencies: self.latencies.each_ref().map(AtomicHistogram::counts),
         }
     }

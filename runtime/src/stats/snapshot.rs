@@ -71,8 +71,10 @@ impl Stats {
         self.events[event.index()]
     }
 
-    /// The latencies of a path, from the first poll to the result, one sample an operation (a batch is one), in nanoseconds, with a resolution of about 6 per cent; see
-    /// [`AtomicHistogram::to_histogram`](super::AtomicHistogram::to_histogram).
+    /// The latencies of a path, from the first poll to the result, in nanoseconds, with a resolution of about 6 per cent; see
+    /// [`AtomicHistogram::to_histogram`](super::AtomicHistogram::to_histogram). One sample for each operation of 64 KiB or
+    /// more, and for each batch; of smaller operations about one in sixteen gives a sample, taken at random, because
+    /// timing them all would be a good part of what they cost.
     pub fn latency(&self, path: Path) -> Histogram<u64> {
         histogram::to_histogram(&self.latencies[path.index()])
     }

@@ -40,13 +40,22 @@ impl Submitter for Emulated {
     #[inline]
     unsafe fn submit(&self, descriptors: &[Descriptor]) -> Verdict {
         for (accepted, descriptor) in descriptors.iter().enumerate() {
-            // SAFETY: the caller promises that what the descriptor names outlives its execution.
-            unsafe {
-                if self.dedicated {
-                    self.client.movdir64b(descriptor);
-                } else if self.client.enqcmd(descriptor) == dsa_emulator::Enqcmd::Retry {
-                    return Verdict::Retry(accepted);
-                }
+            // SAFETY: forwarded.
+            if unsafe { self.submit_one(descriptor) } != Verdict::Accepted {
+                return Verdict::Retry(accepted);
+            }
+        }
+        Verdict::Accepted
+    }
+
+    #[inline]
+    unsafe fn submit_one(&self, descriptor: &Descriptor) -> Verdict {
+        // SAFETY: the caller promises that what the descriptor names outlives its execution.
+        unsafe {
+            if self.dedicated {
+                self.client.movdir64b(descriptor);
+            } else if self.client.enqcmd(descriptor) == dsa_emulator::Enqcmd::Retry {
+                return Verdict::Retry(0);
             }
         }
         Verdict::Accepted

@@ -78,6 +78,16 @@ pub(crate) trait Submitter: Send + Sync + fmt::Debug {
     /// No call runs at the same time as [`Submitter::quiesce`] or [`Submitter::revive`].
     unsafe fn submit(&self, descriptors: &[Descriptor]) -> Verdict;
 
+    /// Hands over one descriptor, as [`submit`](Self::submit) does.
+    ///
+    /// # Safety
+    ///
+    /// As for [`submit`](Self::submit).
+    unsafe fn submit_one(&self, descriptor: &Descriptor) -> Verdict {
+        // SAFETY: forwarded.
+        unsafe { self.submit(std::slice::from_ref(descriptor)) }
+    }
+
     /// Name of the queue, for people.
     fn name(&self) -> String;
 

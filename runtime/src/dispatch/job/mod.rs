@@ -32,6 +32,7 @@ pub(crate) use lists::Places;
 pub use outcome::{DeltaResult, DifMismatch};
 pub(crate) use outcome::{NextTags, Outcome};
 use plain::Plain;
+pub(crate) use plain::{Quick, QuickKind};
 pub(crate) use typed::Arithmetic;
 use typed::Typed;
 
@@ -80,6 +81,12 @@ impl Piece {
     #[inline]
     pub(crate) const fn new(size: u64) -> Self {
         Self { size, advanced: 0, exceptions: NumericExceptions::empty() }
+    }
+
+    /// Whether it is all that is left of `job`, and nothing is known of it.
+    #[inline]
+    pub(crate) fn is_whole(&self, job: &Job) -> bool {
+        self.advanced == 0 && self.size == job.left()
     }
 
     /// The rest of it is sent again.
@@ -212,6 +219,7 @@ fn out_of_line<T>(f: impl FnOnce() -> T) -> T {
 
 impl Job {
     /// Under which name the job is counted.
+    #[inline]
     pub(crate) fn operation(&self) -> Operation {
         each!(self, work => work.operation())
     }

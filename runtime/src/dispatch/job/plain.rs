@@ -20,16 +20,52 @@ const CRC_64: CrcParams = CrcParams { width: CrcWidth::Crc64, bypass_inversion: 
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Copy,
-    Fill,
+    /// One of the kinds that have a short way.
+    Quick(QuickKind),
     FillWide,
-    Crc32c,
     Crc64,
-    CopyCrc32c,
     CopyCrc64,
-    Compare,
     ComparePattern,
     Dualcast,
+}
+
+/// The kinds that [`super::super::quick`] knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QuickKind {
+    Copy,
+    Fill,
+    Crc32c,
+    CopyCrc32c,
+    Compare,
+}
+
+impl QuickKind {
+    pub(crate) const COUNT: usize = 5;
+
+    /// Under which name such a job is counted.
+    #[inline]
+    pub(crate) const fn operation(self) -> Operation {
+        match self {
+            Self::Copy => Operation::Copy,
+            Self::Fill => Operation::Fill,
+            Self::Crc32c => Operation::Crc32c,
+            Self::CopyCrc32c => Operation::CopyCrc32c,
+            Self::Compare => Operation::Compare,
+        }
+    }
+}
+
+/// A job as a descriptor has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quick {
+    pub(crate) kind: QuickKind,
+    /// First address, or a pattern.
+    pub(crate) first: u64,
+    /// Second address.
+    pub(crate) second: u64,
+    pub(crate) len: u64,
+    /// Seed of a CRC.
+    pub(crate) seed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +113,19 @@ impl Plain {
         }
     }
 
+    /// See [`Job::quick`].
+    #[inline]
+    fn quick(&self) -> Option<Quick> {
+        // A move that may overlap has a limit there.
+        if self.aux != 0 {
+            return None;
+        }
+        let Kind::Quick(kind) = self.kind else { return None };
+        // The value is 0 where there is neither a pattern nor a seed.
+        let (first, seed) = if kind == QuickKind::Fill { (self.value, 0) } else { (self.src, self.value) };
+        Some(Quick { kind, first, second: self.dst, len: self.len, seed })
+    }
+
     const fn is_wide_crc(&self) -> bool {
         matches!(self.kind, Kind::Crc64 | Kind::CopyCrc64)
     }
@@ -86,17 +135,17 @@ impl Plain {
 impl Job {
     /// Nothing at all, in place of what was refused.
     pub(crate) fn nothing() -> Self {
-        Self::Plain(Plain::reading(Kind::Copy, std::ptr::null(), 0))
+        Self::Plain(Plain::reading(Kind::Quick(QuickKind::Copy), std::ptr::null(), 0))
     }
 
     /// `len` bytes from `src` to `dst`, which do not overlap.
     pub(crate) fn copy(src: *const u8, dst: *mut u8, len: usize) -> Self {
-        Self::Plain(Plain::new(Kind::Copy, src, dst, len))
+        Self::Plain(Plain::new(Kind::Quick(QuickKind::Copy), src, dst, len))
     }
 
     /// `len` bytes from `src` to `dst`, which may overlap.
     pub(crate) fn copy_within(src: *const u8, dst: *mut u8, len: usize) -> Self {
-        let mut plain = Plain::new(Kind::Copy, src, dst, len);
+        let mut plain = Plain::new(Kind::Quick(QuickKind::Copy), src, dst, len);
         let distance = plain.src.abs_diff(plain.dst);
         if distance < plain.len {
             plain.aux = distance.max(1);
@@ -107,7 +156,7 @@ impl Job {
 
     /// Fills `len` bytes with an 8-byte pattern, lowest byte first.
     pub(crate) fn fill(dst: *mut u8, len: usize, pattern: u64) -> Self {
-        Self::Plain(Plain { value: pattern, ..Plain::new(Kind::Fill, std::ptr::null(), dst, len) })
+        Self::Plain(Plain { value: pattern, ..Plain::new(Kind::Quick(QuickKind::Fill), std::ptr::null(), dst, len) })
     }
 
     /// Fills `len` bytes with a 16-byte pattern, lowest byte of the first word first. One that repeats itself after 8
@@ -122,7 +171,7 @@ impl Job {
 
     /// CRC-32C of `len` bytes, continuing from `seed`.
     pub(crate) fn crc32c(src: *const u8, len: usize, seed: u32) -> Self {
-        Self::Plain(Plain { value: seed.into(), ..Plain::reading(Kind::Crc32c, src, len) })
+        Self::Plain(Plain { value: seed.into(), ..Plain::reading(Kind::Quick(QuickKind::Crc32c), src, len) })
     }
 
     /// CRC-64/NVME of `len` bytes, continuing from `seed`.
@@ -132,7 +181,7 @@ impl Job {
 
     /// Copy and CRC-32C in one pass.
     pub(crate) fn copy_crc32c(src: *const u8, dst: *mut u8, len: usize, seed: u32) -> Self {
-        Self::Plain(Plain { value: seed.into(), ..Plain::new(Kind::CopyCrc32c, src, dst, len) })
+        Self::Plain(Plain { value: seed.into(), ..Plain::new(Kind::Quick(QuickKind::CopyCrc32c), src, dst, len) })
     }
 
     /// Copy and CRC-64/NVME in one pass.
@@ -142,7 +191,7 @@ impl Job {
 
     /// First difference of two regions.
     pub(crate) fn compare(a: *const u8, b: *const u8, len: usize) -> Self {
-        Self::Plain(Plain::new(Kind::Compare, a, b.cast_mut(), len))
+        Self::Plain(Plain::new(Kind::Quick(QuickKind::Compare), a, b.cast_mut(), len))
     }
 
     /// First difference of a region and a repeated 8-byte pattern, lowest byte first.
@@ -155,6 +204,15 @@ impl Job {
         Self::Plain(Plain { aux: expose(second), ..Plain::new(Kind::Dualcast, src, first, len) })
     }
 
+    /// The job as one descriptor has it, if it is of a kind for which that is simple.
+    #[inline]
+    pub(crate) fn quick(&self) -> Option<Quick> {
+        match self {
+            Self::Plain(plain) => plain.quick(),
+            _ => None,
+        }
+    }
+
     /// Continues a CRC from `seed`; before anything has been done.
     pub(crate) fn set_seed(&mut self, seed: u64) {
         if let Self::Plain(plain) = self {
@@ -164,15 +222,13 @@ impl Job {
 }
 
 impl Work for Plain {
+    #[inline]
     fn operation(&self) -> Operation {
         match self.kind {
-            Kind::Copy => Operation::Copy,
-            Kind::Fill | Kind::FillWide => Operation::Fill,
-            Kind::Crc32c => Operation::Crc32c,
+            Kind::Quick(kind) => kind.operation(),
+            Kind::FillWide => Operation::Fill,
             Kind::Crc64 => Operation::Crc64,
-            Kind::CopyCrc32c => Operation::CopyCrc32c,
             Kind::CopyCrc64 => Operation::CopyCrc64,
-            Kind::Compare => Operation::Compare,
             Kind::ComparePattern => Operation::ComparePattern,
             Kind::Dualcast => Operation::Dualcast,
         }
@@ -190,7 +246,7 @@ impl Work for Plain {
 
     #[inline]
     fn is_for_cpu(&self) -> bool {
-        self.kind == Kind::Copy && self.aux != 0 && self.aux < MIN_DEVICE_DISTANCE
+        self.kind == Kind::Quick(QuickKind::Copy) && self.aux != 0 && self.aux < MIN_DEVICE_DISTANCE
     }
 
     #[inline]
@@ -201,7 +257,7 @@ impl Work for Plain {
     #[inline]
     fn next_piece(&self, caps: &Capabilities) -> u64 {
         let limit = caps.max_transfer_size();
-        if self.kind == Kind::Copy && self.aux != 0 {
+        if self.kind == Kind::Quick(QuickKind::Copy) && self.aux != 0 {
             // At least `MIN_DEVICE_DISTANCE`, or the job would not have gone to a device.
             self.part(limit.min(self.aux))
         } else {
@@ -221,18 +277,22 @@ impl Work for Plain {
         let cache = if extras.cached { CacheControl::Cache } else { CacheControl::Memory };
         let is_wide = self.is_wide_crc();
         match self.kind {
-            Kind::Copy => Move::new(src, dst, len).record(record).cache_control(cache).build(caps),
-            Kind::Fill => Fill::new(dst, len, self.value).record(record).cache_control(cache).build(caps),
+            Kind::Quick(QuickKind::Copy) => Move::new(src, dst, len).record(record).cache_control(cache).build(caps),
+            Kind::Quick(QuickKind::Fill) => {
+                Fill::new(dst, len, self.value).record(record).cache_control(cache).build(caps)
+            }
             Kind::FillWide => {
                 let pattern = [self.value, self.aux];
                 Fill::with_wide_pattern(dst, len, pattern).record(record).cache_control(cache).build(caps)
             }
-            Kind::Crc32c | Kind::Crc64 => Crc::new(src, len).crc64(is_wide).seed(self.value).record(record).build(caps),
-            Kind::CopyCrc32c | Kind::CopyCrc64 => {
+            Kind::Quick(QuickKind::Crc32c) | Kind::Crc64 => {
+                Crc::new(src, len).crc64(is_wide).seed(self.value).record(record).build(caps)
+            }
+            Kind::Quick(QuickKind::CopyCrc32c) | Kind::CopyCrc64 => {
                 let builder = CopyCrc::new(src, dst, len).crc64(is_wide).seed(self.value);
                 builder.record(record).cache_control(cache).build(caps)
             }
-            Kind::Compare => Compare::new(src, dst, len).record(record).build(caps),
+            Kind::Quick(QuickKind::Compare) => Compare::new(src, dst, len).record(record).build(caps),
             Kind::ComparePattern => ComparePattern::new(src, len, self.value).record(record).build(caps),
             Kind::Dualcast => Dualcast::new(src, dst, second, len).record(record).cache_control(cache).build(caps),
         }
@@ -299,15 +359,19 @@ impl Work for Plain {
         // SAFETY: the piece lies inside the job's regions, for which the caller vouches; `cpu` asks for no more.
         unsafe {
             match self.kind {
-                Kind::Copy => cpu::copy(src, dst, len),
-                Kind::Fill => cpu::fill(dst, len, self.value),
+                Kind::Quick(QuickKind::Copy) => cpu::copy(src, dst, len),
+                Kind::Quick(QuickKind::Fill) => cpu::fill(dst, len, self.value),
                 Kind::FillWide => cpu::fill_wide(dst, len, [self.value, self.aux]),
                 Kind::Dualcast => cpu::dualcast(src, dst, second, len),
-                Kind::Crc32c => return Outcome::Crc(cpu::crc32c_at(self.value as u32, src, len).into()),
+                Kind::Quick(QuickKind::Crc32c) => {
+                    return Outcome::Crc(cpu::crc32c_at(self.value as u32, src, len).into());
+                }
                 Kind::Crc64 => return Outcome::Crc(cpu::crc_at(CRC_64, self.value, src, len)),
-                Kind::CopyCrc32c => return Outcome::Crc(cpu::copy_crc32c(self.value as u32, src, dst, len).into()),
+                Kind::Quick(QuickKind::CopyCrc32c) => {
+                    return Outcome::Crc(cpu::copy_crc32c(self.value as u32, src, dst, len).into());
+                }
                 Kind::CopyCrc64 => return Outcome::Crc(cpu::copy_crc(CRC_64, self.value, src, dst, len)),
-                Kind::Compare => return Outcome::Difference(cpu::compare(src, dst, len)),
+                Kind::Quick(QuickKind::Compare) => return Outcome::Difference(cpu::compare(src, dst, len)),
                 Kind::ComparePattern => return Outcome::Difference(cpu::compare_pattern(src, len, self.value)),
             }
         }
@@ -317,8 +381,10 @@ impl Work for Plain {
     #[inline]
     fn outcome(&self) -> Outcome {
         match self.kind {
-            Kind::Crc32c | Kind::Crc64 | Kind::CopyCrc32c | Kind::CopyCrc64 => Outcome::Crc(self.value),
-            Kind::Compare | Kind::ComparePattern => Outcome::Difference(None),
+            Kind::Quick(QuickKind::Crc32c | QuickKind::CopyCrc32c) | Kind::Crc64 | Kind::CopyCrc64 => {
+                Outcome::Crc(self.value)
+            }
+            Kind::Quick(QuickKind::Compare) | Kind::ComparePattern => Outcome::Difference(None),
             _ => Outcome::Done,
         }
     }
@@ -330,8 +396,8 @@ impl Work for Plain {
 
     fn operands(&self) -> Operands {
         let reads = |is_read: bool| if is_read { self.len } else { 0 };
-        let has_source = !matches!(self.kind, Kind::Fill | Kind::FillWide);
-        let has_second = !matches!(self.kind, Kind::Crc32c | Kind::Crc64 | Kind::ComparePattern);
+        let has_source = !matches!(self.kind, Kind::Quick(QuickKind::Fill) | Kind::FillWide);
+        let has_second = !matches!(self.kind, Kind::Quick(QuickKind::Crc32c) | Kind::Crc64 | Kind::ComparePattern);
         [
             Region::new(self.src, reads(has_source)),
             Region::new(self.dst, reads(has_second)),

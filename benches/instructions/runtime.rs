@@ -1,0 +1,104 @@
+//! The runtime's cases: what a future costs above the copy itself.
+//!
+//! Nothing here waits or spins: the device executes when it is told to, or at once, on this very thread. What is counted is
+//! polling by hand, so that no executor is in the numbers. From each number the same descriptor's submission and execution
+//! by the model alone is taken off, so that only the runtime is left, with the copy that takes its place inline.
+
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use dsa::{Accelerator, Policy};
+use dsa_emulator::{Client, Config, Device, Enqcmd, WqConfig};
+use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
+
+const SIZE: usize = 64;
+
+/// When the model executes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// During the submission.
+    AtOnce,
+    /// When it is told to.
+    Later,
+}
+
+fn device(when: When) -> Device {
+    let config = Config::sapphire_rapids().queue(WqConfig::shared(64));
+    Device::new(if when == When::AtOnce { config.immediate() } else { config.manual() }).expect("a preset is valid")
+}
+
+fn accelerator(device: &Device) -> Accelerator {
+    let mut policy = Policy::default();
+    policy.min_device_size = 0;
+    policy.lanes = 1;
+    // No spin in the first poll: nobody would end it.
+    policy.spin = std::time::Duration::ZERO;
+    Accelerator::builder().policy(policy).emulator(device).build().expect("a fresh device")
+}
+
+/// Copies of 64 bytes that are complete when the first poll looks.
+pub(crate) fn complete_at_first_poll(rounds: u32) {
+    let device = device(When::AtOnce);
+    let accelerator = accelerator(&device);
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
+    for _ in 0..rounds {
+        let mut copy = pin!(accelerator.copy(from, to));
+        let Poll::Ready(result) = copy.as_mut().poll(&mut cx) else { panic!("executed at once") };
+        (from, to) = result.expect("a plain copy");
+        black_box(&to);
+    }
+}
+
+/// Copies of 64 bytes for which the first poll is too early.
+pub(crate) fn one_pending_poll(rounds: u32) {
+    let device = device(When::Later);
+    let accelerator = accelerator(&device);
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
+    for _ in 0..rounds {
+        let mut copy = pin!(accelerator.copy(from, to));
+        assert!(copy.as_mut().poll(&mut cx).is_pending());
+        assert!(device.run_one());
+        let Poll::Ready(result) = copy.as_mut().poll(&mut cx) else { panic!("executed") };
+        (from, to) = result.expect("a plain copy");
+        black_box(&to);
+    }
+}
+
+/// What the model does of [`complete_at_first_poll`], without the runtime.
+pub(crate) fn model_at_once(rounds: u32) {
+    raw(rounds, &device(When::AtOnce));
+}
+
+/// What the model does of [`one_pending_poll`], without the runtime.
+pub(crate) fn model_later(rounds: u32) {
+    raw(rounds, &device(When::Later));
+}
+
+fn raw(rounds: u32, device: &Device) {
+    let client: Client = device.open(0).expect("a fresh shared queue");
+    let (from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
+    let mut record = Box::new(CompletionRecord::default());
+    let mut d = Descriptor {
+        completion_addr: (&raw mut *record).expose_provenance() as u64,
+        src_addr: from.as_ptr().expose_provenance() as u64,
+        dst_addr: to.as_mut_ptr().expose_provenance() as u64,
+        xfer_size: SIZE as u32,
+        ..Descriptor::default()
+    };
+    d.set_opcode_flags(opcode::MEMMOVE, flag::CRAV | flag::RCR);
+    for _ in 0..rounds {
+        record.status = 0;
+        // SAFETY: the descriptor names memory of this function, which nobody touches until the device has run.
+        assert_eq!(unsafe { client.enqcmd(black_box(&d)) }, Enqcmd::Accepted);
+        if !device.config().immediate {
+            assert!(device.run_one());
+        }
+        assert_eq!(black_box(&record).status, status::SUCCESS);
+    }
+    // The copies of both, where the caller copies by itself.
+    black_box(&to);
+}
