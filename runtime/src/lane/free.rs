@@ -115,7 +115,9 @@ mod tests {
                 list.push(index);
                 assert_eq!(list.pop(), Some(index), "what was given back last is taken first");
             }
-            taken.iter().for_each(|&index| list.push(index));
+            for &index in &taken {
+                list.push(index);
+            }
             assert_eq!((list.taken(), std::iter::from_fn(|| list.pop()).count()), (0, slots));
         }
     }
