@@ -7,7 +7,7 @@ use idxd_sys::CpuFeatures;
 
 use crate::clock;
 use crate::device::Queue;
-use crate::dispatch::{Policy, Templates};
+use crate::dispatch::{Policy, Templates, Waiting};
 use crate::lane::Lane;
 use crate::lane::drains::Drains;
 use crate::lane::wait::Waiter;
@@ -53,7 +53,10 @@ impl Home {
 impl Shared {
     pub(crate) fn new(lanes: Box<[Lane]>, queues: Box<[Queue]>, policy: Policy) -> Self {
         // A policy that asks for what the CPU lacks has been refused before.
-        let waiter = Waiter::choose(policy.waiting, CpuFeatures::detect()).unwrap_or(Waiter::NONE);
+        let chosen = Waiter::choose(policy.waiting, CpuFeatures::detect()).unwrap_or(Waiter::NONE);
+        // Who names an instruction gets it.
+        let is_to_be_proven = policy.waiting == Waiting::Auto && !queues.is_empty();
+        let waiter = if is_to_be_proven { chosen.proven() } else { chosen };
         let homes = (0..lanes.len()).map(|lane| Home::of(lane, &queues)).collect();
         Self {
             lanes,

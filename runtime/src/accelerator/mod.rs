@@ -12,7 +12,7 @@ pub use self::builder::Builder;
 pub use self::hardware::Unused;
 use crate::descriptor::Capabilities;
 use crate::device::{Queue, QueueError};
-use crate::dispatch::{Limits, Policy};
+use crate::dispatch::{Limits, Policy, Waiting};
 use crate::lane::Lane;
 use crate::process::ForkLock;
 use crate::shared::Shared;
@@ -133,6 +133,12 @@ impl Accelerator {
     /// The policy it was built with.
     pub fn policy(&self) -> &Policy {
         &self.shared().policy
+    }
+
+    /// How the poller and blocking calls really wait, where the policy left it open: [`Waiting::Spin`] if the CPU has no
+    /// instruction for it, or one that does not wait on this machine.
+    pub fn waiting(&self) -> Waiting {
+        self.shared().waiter.kind()
     }
 
     /// Operations whose descriptor is with a device at this moment, dropped futures' ones included.

@@ -59,7 +59,8 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Waiting {
-    /// The first of the following that the CPU has.
+    /// The first of the following that the CPU has, if it really waits; that is measured when the accelerator is built,
+    /// because a hypervisor may intercept the instruction and go on at once.
     #[default]
     Auto,
     /// UMONITOR, UMWAIT and TPAUSE: the CPU rests until the device writes the record.

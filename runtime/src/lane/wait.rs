@@ -61,6 +61,27 @@ impl Waiter {
         .map(Self)
     }
 
+    /// The same, if its instructions really wait on this machine; nothing instead if they do not.
+    ///
+    /// That the CPU has them says little. A hypervisor may intercept them, which costs microseconds, and then go on at once:
+    /// a loop around such an instruction is a slow spin that looks like rest. Takes some 50 microseconds.
+    pub(crate) fn proven(self) -> Self {
+        match self.0 {
+            Instructions::Waitpkg(monitor) if really_waits(monitor) => self,
+            Instructions::Monitorx(monitor) if really_waits(monitor) => self,
+            _ => Self::NONE,
+        }
+    }
+
+    /// What it is, by the names of the policy.
+    pub(crate) fn kind(self) -> Waiting {
+        match self.0 {
+            Instructions::Waitpkg(_) => Waiting::Umwait,
+            Instructions::Monitorx(_) => Waiting::Mwaitx,
+            Instructions::None => Waiting::Spin,
+        }
+    }
+
     /// Whether it has instructions to wait by.
     pub(crate) fn is_light(self) -> bool {
         self.0 != Instructions::None
@@ -116,6 +137,26 @@ fn until_written(monitor: impl Monitor, line: Line<'_>, ticks: u32, done: impl F
     if !done() {
         monitor.wait(ticks);
     }
+}
+
+/// Times waits for a line that nobody writes: some that may last for a while, and some that may not last at all.
+fn really_waits(monitor: impl Monitor) -> bool {
+    let line = 0u64;
+    let time = |ticks: u32| {
+        let begun = clock::now();
+        until_written(monitor, Line::of(&line), ticks, || false);
+        clock::now().saturating_sub(begun)
+    };
+    let long = ticks(AMONG_OTHERS);
+    are_waits(std::array::from_fn(|_| time(long)), std::array::from_fn(|_| time(0)), long.into())
+}
+
+/// What the times say. An instruction that waits takes about as long as it may, beyond what it takes at least; its median
+/// decides, because each single one may be cut short by an interrupt, or prolonged by another thread.
+fn are_waits(mut long: [u64; 15], mut short: [u64; 15], ticks: u64) -> bool {
+    long.sort_unstable();
+    short.sort_unstable();
+    long[7] >= short[7].saturating_add(ticks / 2)
 }
 
 /// A duration in ticks of the time stamp counter. Where that is not our clock its rate is unknown: then a tick counts as a
@@ -299,6 +340,30 @@ mod tests {
                 waiter.watch(Line::of(&line), || false);
                 waiter.pause(Line::of(&line), || false);
             }
+        }
+    }
+
+    #[test]
+    fn what_does_not_wait_is_found_out() {
+        // It waits, and is disturbed now and then.
+        let mut long = [2_000; 15];
+        (long[3], long[9]) = (40, 90_000);
+        assert!(are_waits(long, [60; 15], 2_000));
+        // It returns at once; or it is intercepted, which takes as long as the wait should have taken.
+        assert!(!are_waits([60; 15], [60; 15], 2_000));
+        assert!(!are_waits([2_100; 15], [2_000; 15], 2_000));
+        // A few good ones among bad ones prove nothing.
+        let mut long = [60; 15];
+        long[..7].fill(2_000);
+        assert!(!are_waits(long, [60; 15], 2_000));
+    }
+
+    #[test]
+    fn proof_is_for_what_has_instructions() {
+        assert_eq!(Waiter::NONE.proven(), Waiter::NONE);
+        if let Some(waiter) = Waiter::choose(Waiting::Auto, CpuFeatures::native()) {
+            let proven = waiter.proven();
+            assert!(proven == waiter || proven == Waiter::NONE);
         }
     }
 
