@@ -105,7 +105,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     let sentinel = Sentinel::new(&cores, ticks);
     let mut bench = Bench { stage, arena, sentinel, variants, history: Vec::new(), effort };
-    report::header(&bench, absent.as_deref());
+    report::header(&bench, absent.as_deref(), ours.as_ref().map(|ours| ours.accelerator.waiting()));
     if options.scaling { scale(&options, &mut bench) } else { compare(&options, &mut bench, ours.as_ref()) }
 }
 

@@ -1,5 +1,6 @@
 //! The report: tables for people, in Markdown, and the same as JSON.
 
+use dsa::Waiting;
 use dsa_benches::cell::Bytes;
 use dsa_benches::rounds::{FEWEST, Kept, Sentinels, classes, mode};
 use dsa_benches::statistics::{Ratio, quantile};
@@ -31,7 +32,7 @@ fn latency(histogram: &Histogram<u64>, q: f64) -> String {
 }
 
 /// What it runs on.
-pub(crate) fn header(bench: &Bench, absent: Option<&str>) {
+pub(crate) fn header(bench: &Bench, absent: Option<&str>, waiting: Option<Waiting>) {
     let cores = &bench.stage.cores;
     println!("# The runtime beside its peers\n");
     println!("* CPU: {}; time-stamp counter {:.0} MHz", machine::model(), bench.stage.ticks.megahertz());
@@ -41,6 +42,9 @@ pub(crate) fn header(bench: &Bench, absent: Option<&str>) {
         println!("* cores: only {}; everything that takes another core is skipped", cores.submitter);
     }
     println!("* device: software model, one engine thread; timings say nothing about hardware");
+    if let Some(waiting) = waiting {
+        println!("* the runtime's poller waits by: {waiting:?}");
+    }
     println!(
         "* loops are closed unless they are said to be open: one task for each operation in flight, so that waits of"
     );
