@@ -314,7 +314,7 @@ impl Flight {
             return Some(false);
         };
         // SAFETY: if its status is not 0, the device is done with the record of a slot that is held.
-        if place.record.status() == 0 || !quick::absorb(&mut self.job, quick.kind, unsafe { place.record.get() }) {
+        if place.record.status() == 0 || !quick::absorb(&mut self.job, quick.kind, &unsafe { place.record.read() }) {
             self.stage = Stage::Out(Submission::of(number, slot, home.queue, epoch), Piece::new(quick.len));
             return None;
         }

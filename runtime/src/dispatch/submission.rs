@@ -198,7 +198,7 @@ impl Submission {
         let lane = self.lane(shared);
         let place = lane.place(self.slot);
         // SAFETY: the slot is held; if its status is not 0, the device is done with the record.
-        if place.record.status() == 0 || !is_done(unsafe { place.record.get() }) {
+        if place.record.status() == 0 || !is_done(&unsafe { place.record.read() }) {
             return false;
         }
         self.queue(shared).return_credit();

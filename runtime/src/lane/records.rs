@@ -60,17 +60,6 @@ mod imp {
             unsafe { self.0.get().read() }
         }
 
-        /// The record, as long as nothing is submitted that names it.
-        ///
-        /// # Safety
-        ///
-        /// As for [`read`](Self::read), for as long as the reference is used.
-        #[inline]
-        pub(crate) unsafe fn get(&self) -> &CompletionRecord {
-            // SAFETY: as in `read`; nobody writes it before the next submission.
-            unsafe { &*self.0.get() }
-        }
-
         #[inline]
         fn status_byte(&self) -> &AtomicU8 {
             // SAFETY: byte 0 of the record, valid and aligned as long as `self`. Both sides access it atomically
