@@ -95,6 +95,7 @@ pub use accelerator::{Accelerator, Builder, QueueInfo, Unused};
 pub use descriptor::{
     ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions, Rounding,
 };
+pub use dispatch::choice;
 pub use dispatch::{DeltaResult, DifMismatch, Policy, Waiting};
 pub use error::{BuildError, Error, Failed};
 pub use op::{

@@ -1,5 +1,6 @@
 //! Device or CPU: who does an operation, in which pieces, and what happens when the device does not finish it.
 //!
+//! * [`choice`]: the comparison of device and CPU, by itself.
 //! * [`policy`]: every limit that can be configured.
 //! * [`job`]: what is left to do, independent of who does it; a file for each family of operations.
 //! * [`submission`]: one descriptor with a device, and how to wait for it.
@@ -9,6 +10,7 @@
 //! * [`flight`]: the way of one job through submission, waiting, resumption, and the CPU.
 
 mod batch;
+pub mod choice;
 mod drain;
 mod flight;
 mod job;
