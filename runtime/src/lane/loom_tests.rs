@@ -203,7 +203,7 @@ fn loom_a_late_sweeper_leaves_the_next_owner_alone() {
         };
         let reaped = usize::from(world.visit(slot) == Seen::Reaped);
         // Reuse at once, if this thread can get the slot: a descriptor is out, and its future has gone too.
-        let (reused, _) = world.lane.acquire();
+        let reused = world.lane.acquire().map(|(index, _)| index);
         if let Some(slot) = reused {
             world.lane.reset_record(slot);
             world.lane.orphan(slot, Box::new(Token(Arc::clone(&drops))));
@@ -282,5 +282,34 @@ fn loom_a_closed_gate_keeps_submitters_out() {
         // SAFETY: as above.
         portal.with_mut(|value| unsafe { *value += 1 });
         submitter.join().unwrap();
+    });
+}
+
+/// Whoever has a slot has it alone, and sees what the last holder did with it; nothing gets lost.
+#[test]
+fn loom_a_slot_is_taken_by_one_at_a_time() {
+    model(|| {
+        let list = Arc::new(super::free::FreeList::new(2));
+        let cells = Arc::new([UnsafeCell::new(0), UnsafeCell::new(0)]);
+        let use_one = |list: &super::free::FreeList, cells: &[UnsafeCell<u32>; 2]| {
+            let Some(index) = list.pop() else { return };
+            cells[index as usize].with_mut(|value| {
+                // SAFETY: loom finds out whether another thread is at it.
+                unsafe { *value += 1 };
+            });
+            list.push(index);
+        };
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let (list, cells) = (Arc::clone(&list), Arc::clone(&cells));
+                thread::spawn(move || use_one(&list, &cells))
+            })
+            .collect();
+        use_one(&list, &cells);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(list.taken(), 0);
+        assert!(list.pop().is_some() && list.pop().is_some() && list.pop().is_none());
     });
 }
