@@ -1,29 +1,16 @@
-//! Mixed operations at full load with faults, refusals, delays and cancellation: every result is verified, and at the
-//! end no slot and no buffer is missing.
-//!
-//! `DSA_CAMPAIGN_OPS` says how many operations, `DSA_TEST_SEED` where chance begins. The long run:
-//!
-//! ```text
-//! DSA_CAMPAIGN_OPS=1_000_000 cargo test --release -p dsa-runtime --test campaign -- --nocapture
-//! ```
-
-mod support;
+//! What the workers of a campaign do: operations of all kinds, some of them cancelled, every result verified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dsa::buf::{StableBuf, StableBufMut};
-use dsa::stats::{Event, Path, Reason, Stats};
 use dsa::{Accelerator, BatchBuffers, BatchValue, Policy};
 use dsa_emulator::{Config, Device, Effect, FaultRule, WqConfig};
-use support::later::{self, KINDS};
-use support::tracked::{Ledger, Tracked};
-use support::{Rng, Watchdog, assert_same, eventually, fill_oracle, number, poll_once, quiet, seed, within};
 
-/// Tasks that share one accelerator, and threads that make blocking calls on it.
-const TASKS: u64 = 24;
-const THREADS: u64 = 2;
+use crate::support::later::{self, KINDS};
+use crate::support::tracked::{Ledger, Tracked};
+use crate::support::{self, Rng, assert_same, fill_oracle, poll_once, within};
 
 /// The largest operation. Most are much smaller.
 const LARGEST: usize = 40_000;
@@ -49,17 +36,47 @@ impl CrcTable {
 }
 
 /// What all workers share.
-struct Campaign {
-    acc: Accelerator,
-    ledger: Arc<Ledger>,
+pub(crate) struct Campaign {
+    pub(crate) acc: Accelerator,
+    pub(crate) ledger: Arc<Ledger>,
     table: CrcTable,
     /// Random bytes that sources are cut from.
     noise: Vec<u8>,
-    finished: AtomicU64,
-    cancelled: AtomicU64,
+    pub(crate) finished: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+}
+
+/// A device with troubles: faults, refusals, errors, delays.
+pub(crate) fn device(queues: impl IntoIterator<Item = WqConfig>, seed: u64) -> Device {
+    let base = Config::diamond_rapids().engines(2).backward_moves(0.3).seed(seed);
+    let config = queues.into_iter().fold(base, Config::queue);
+    let rules = [
+        FaultRule::new(Effect::PageFault { resolvable: false }).probability(0.01),
+        FaultRule::new(Effect::Retry).probability(0.01),
+        FaultRule::new(Effect::HardwareError(0x20)).probability(0.001),
+        FaultRule::new(Effect::Delay(Duration::from_micros(300))).probability(0.002),
+    ];
+    Device::new(rules.into_iter().fold(config, Config::fault)).unwrap()
 }
 
 impl Campaign {
+    /// A campaign on all queues of a device.
+    pub(crate) fn new(device: &Device, seed: u64) -> Arc<Self> {
+        let mut policy = Policy::default();
+        policy.min_device_size = 64;
+        policy.lanes = 3;
+        // Nothing is lost for ever here; whatever takes so long is a bug.
+        policy.lost_after = support::PATIENCE * 2;
+        Arc::new(Self {
+            acc: Accelerator::builder().policy(policy).emulator(device).build().unwrap(),
+            ledger: Ledger::new(),
+            table: CrcTable::new(),
+            noise: Rng::new(seed).bytes(LARGEST * 3),
+            finished: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+        })
+    }
+
     /// A source of random length and content.
     fn source(&self, rng: &mut Rng) -> Tracked {
         let len = match rng.below(10) {
@@ -95,7 +112,7 @@ impl Campaign {
         Some(output)
     }
 
-    async fn task(&self, mut rng: Rng, operations: u64) {
+    pub(crate) async fn task(&self, mut rng: Rng, operations: u64) {
         for _ in 0..operations {
             match rng.below(12) {
                 0 | 1 => self.copy(&mut rng).await,
@@ -232,7 +249,7 @@ impl Campaign {
         }
     }
 
-    fn blocking(&self, mut rng: Rng, operations: u64) {
+    pub(crate) fn blocking(&self, mut rng: Rng, operations: u64) {
         let blocking = self.acc.blocking();
         for _ in 0..operations {
             let src = self.source(&mut rng);
@@ -243,90 +260,4 @@ impl Campaign {
             self.finished.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-fn run(queues: impl IntoIterator<Item = WqConfig>, operations: u64) -> Stats {
-    let start = seed();
-    let base = Config::diamond_rapids().engines(2).backward_moves(0.3).seed(start);
-    let config = queues.into_iter().fold(base, Config::queue);
-    let rules = [
-        FaultRule::new(Effect::PageFault { resolvable: false }).probability(0.01),
-        FaultRule::new(Effect::Retry).probability(0.01),
-        FaultRule::new(Effect::HardwareError(0x20)).probability(0.001),
-        FaultRule::new(Effect::Delay(Duration::from_micros(300))).probability(0.002),
-    ];
-    let device = Device::new(rules.into_iter().fold(config, Config::fault)).unwrap();
-    let mut policy = Policy::default();
-    policy.min_device_size = 64;
-    policy.lanes = 3;
-    // Nothing is lost for ever here; whatever takes so long is a bug.
-    policy.lost_after = support::PATIENCE * 2;
-    let campaign = Arc::new(Campaign {
-        acc: Accelerator::builder().policy(policy).emulator(&device).build().unwrap(),
-        ledger: Ledger::new(),
-        table: CrcTable::new(),
-        noise: Rng::new(start).bytes(LARGEST * 3),
-        finished: AtomicU64::new(0),
-        cancelled: AtomicU64::new(0),
-    });
-    let begun = Instant::now();
-    let share = operations.div_ceil(TASKS + THREADS);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_time().build().unwrap();
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|task| {
-            let campaign = Arc::clone(&campaign);
-            runtime.spawn(async move { campaign.task(Rng::new(start ^ task << 32), share).await })
-        })
-        .collect();
-    std::thread::scope(|threads| {
-        for thread in TASKS..TASKS + THREADS {
-            let campaign = &campaign;
-            threads.spawn(move || campaign.blocking(Rng::new(start ^ thread << 32), share));
-        }
-        runtime.block_on(async {
-            for task in tasks {
-                task.await.unwrap();
-            }
-        });
-    });
-    let elapsed = begun.elapsed();
-    let Campaign { acc, ledger, finished, cancelled, .. } = &*campaign;
-    quiet(acc);
-    eventually("every buffer is dropped", || ledger.alive() == 0);
-    assert_eq!(ledger.dropped(), ledger.made(), "a buffer was dropped twice");
-    let (finished, cancelled) = (finished.load(Ordering::Relaxed), cancelled.load(Ordering::Relaxed));
-    let stats = acc.stats();
-    println!(
-        "{finished} operations verified and {cancelled} cancelled in {elapsed:?}: {} per second\n{stats}\n{:#?}",
-        u128::from(finished + cancelled) * 1000 / elapsed.as_millis().max(1),
-        device.counters(),
-    );
-    assert_eq!(finished + cancelled, share * (TASKS + THREADS));
-    assert_eq!((acc.leaked(), acc.recoveries()), (0, 0), "{stats}");
-    let by_device = stats.total_operations(Path::Device);
-    assert!(by_device > finished / 2, "only {by_device} of {finished} by the device\n{stats}");
-    // What was to happen has happened.
-    for event in [Event::PageFaults, Event::Resumes, Event::Cancelled, Event::OrphansReaped] {
-        assert!(stats.event(event) > 0, "no {event}\n{stats}");
-    }
-    // Rarer than the others: a short run may be without.
-    if finished + cancelled >= 10_000 {
-        assert!(stats.reason(Reason::DeviceError) > 0, "no error of the device\n{stats}");
-    }
-    stats
-}
-
-#[test]
-fn a_campaign_on_shared_queues() {
-    let _watchdog = Watchdog::start_for("campaign", Duration::from_secs(1800));
-    let queues = [WqConfig::shared(64).threshold(48), WqConfig::shared(16).max_transfer_size(8192)];
-    let stats = run(queues, number("DSA_CAMPAIGN_OPS", 20_000) / 2);
-    // Dedicated queues know no refusal.
-    assert!(stats.event(Event::Retries) > 0, "no refusal\n{stats}");
-}
-
-#[test]
-fn a_campaign_on_a_dedicated_queue() {
-    let _watchdog = Watchdog::start_for("campaign", Duration::from_secs(1800));
-    run([WqConfig::dedicated(64)], number("DSA_CAMPAIGN_OPS", 20_000) / 2);
 }
