@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use dsa::{Accelerator, Policy};
 use dsa_emulator::{Client, Config, Device, Enqcmd, WqConfig};
@@ -38,34 +38,32 @@ fn accelerator(device: &Device) -> Accelerator {
     Accelerator::builder().policy(policy).emulator(device).build().expect("a fresh device")
 }
 
+/// Copies of 64 bytes, one after the other, as a task makes them.
+async fn copies(accelerator: Accelerator, rounds: u32) {
+    let (mut from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
+    for _ in 0..rounds {
+        (from, to) = accelerator.copy(from, to).await.expect("a plain copy");
+        black_box(&to);
+    }
+}
+
 /// Copies of 64 bytes that are complete when the first poll looks.
 pub(crate) fn complete_at_first_poll(rounds: u32) {
     let device = device(When::AtOnce);
-    let accelerator = accelerator(&device);
-    let mut cx = Context::from_waker(Waker::noop());
-    let (mut from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
-    for _ in 0..rounds {
-        let mut copy = pin!(accelerator.copy(from, to));
-        let Poll::Ready(result) = copy.as_mut().poll(&mut cx) else { panic!("executed at once") };
-        (from, to) = result.expect("a plain copy");
-        black_box(&to);
-    }
+    let task = pin!(copies(accelerator(&device), rounds));
+    assert!(task.poll(&mut Context::from_waker(Waker::noop())).is_ready(), "executed at once");
 }
 
 /// Copies of 64 bytes for which the first poll is too early.
 pub(crate) fn one_pending_poll(rounds: u32) {
     let device = device(When::Later);
-    let accelerator = accelerator(&device);
+    let mut task = pin!(copies(accelerator(&device), rounds));
     let mut cx = Context::from_waker(Waker::noop());
-    let (mut from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
     for _ in 0..rounds {
-        let mut copy = pin!(accelerator.copy(from, to));
-        assert!(copy.as_mut().poll(&mut cx).is_pending());
+        assert!(task.as_mut().poll(&mut cx).is_pending());
         assert!(device.run_one());
-        let Poll::Ready(result) = copy.as_mut().poll(&mut cx) else { panic!("executed") };
-        (from, to) = result.expect("a plain copy");
-        black_box(&to);
     }
+    assert!(task.poll(&mut cx).is_ready());
 }
 
 /// What the model does of [`complete_at_first_poll`], without the runtime.
