@@ -51,6 +51,7 @@
 //!   [`crc32c`], ...) use a process-wide one. [`Builder`] chooses queues and paths, [`Policy`] holds every limit.
 //! * [`buf`] says which buffers qualify, slices them, and has a pre-faulted [`Pool`](buf::Pool).
 //! * [`Batch`] makes many operations one; [`blocking`] borrows instead of owning; [`stats`] tells who did what, and why.
+//! * [`executor`] lets the workers of a tokio runtime look for completions before they park; nothing depends on it.
 //! * [`device`] finds the machine's work queues and says what each can do, or why it cannot be used.
 //! * [`descriptor`] builds, checks and decodes the raw 64 and 32 bytes; [`cpu`] is the CPU engine.
 //!
@@ -84,6 +85,7 @@ pub mod descriptor;
 pub mod device;
 mod dispatch;
 mod error;
+pub mod executor;
 mod lane;
 mod op;
 mod process;
@@ -91,13 +93,14 @@ mod shared;
 pub mod stats;
 mod submit;
 
-pub use accelerator::{Accelerator, Builder, QueueInfo, Unused};
+pub use accelerator::{Accelerator, Builder, Ending, QueueInfo, Shutdown, Unused};
 pub use descriptor::{
     ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions, Rounding,
 };
 pub use dispatch::choice;
 pub use dispatch::{DeltaResult, DifMismatch, Policy, Waiting};
 pub use error::{BuildError, Error, Failed};
+pub use executor::{BuilderExt, DsaHooks};
 pub use op::{
     ApplyDelta, Batch, BatchBuffers, BatchItem, BatchValue, Batched, BlockList, CacheFlush, Compare, ComparePattern,
     Conversion, Copy, CopyCrc32c, CopyCrc64, CopyToVec, CopyWithin, Crc32c, Crc64, CreateDelta, DifCheck, DifFormat,

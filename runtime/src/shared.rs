@@ -1,7 +1,8 @@
 //! What an accelerator's handles, futures and poller have in common.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use idxd_sys::CpuFeatures;
 
@@ -10,6 +11,8 @@ use crate::device::Queue;
 use crate::dispatch::{Policy, Templates, Waiting};
 use crate::lane::Lane;
 use crate::lane::drains::Drains;
+use crate::lane::poller::Running;
+use crate::lane::sweep::{Effort, Swept};
 use crate::lane::wait::Waiter;
 use crate::lane::watch::Bell;
 use crate::process;
@@ -26,10 +29,13 @@ pub(crate) struct Shared {
     pub(crate) waiter: Waiter,
     pub(crate) bell: Bell,
     pub(crate) drains: Drains,
+    pub(crate) poller: Arc<Running>,
     stopping: AtomicBool,
+    /// Numbers that workers of executors have been given, see [`Shared::claim_numbers`].
+    claimed: AtomicU32,
     /// The process (see [`process::generation`]) that opened the queues.
     process: u64,
-    leaked: AtomicU64,
+    pub(crate) leaked: Arc<AtomicU64>,
 }
 
 /// A lane's first choice among the queues, and what that takes the short way.
@@ -66,9 +72,11 @@ impl Shared {
             waiter,
             bell: Bell::new(),
             drains: Drains::new(),
+            poller: Arc::new(Running::new()),
             stopping: AtomicBool::new(false),
+            claimed: AtomicU32::new(0),
             process: process::generation(),
-            leaked: AtomicU64::new(0),
+            leaked: Arc::new(AtomicU64::new(0)),
         }
     }
 
@@ -76,9 +84,92 @@ impl Shared {
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
     pub(crate) fn lane_index(&self) -> u32 {
-        let (number, lanes) = (thread_number(), self.lanes.len() as u32);
+        self.lane_of(thread_number())
+    }
+
+    /// The lane of the calling thread, if it has used one.
+    pub(crate) fn lane_if_known(&self) -> Option<u32> {
+        match NUMBER.get() {
+            UNNUMBERED => None,
+            number => Some(self.lane_of(number)),
+        }
+    }
+
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    fn lane_of(&self, number: u32) -> u32 {
+        let lanes = self.lanes.len() as u32;
         // A division takes long, and is seldom needed.
         if number < lanes { number } else { number % lanes }
+    }
+
+    /// Numbers for `count` workers, the first of them: different from those that were given before, and therefore with
+    /// different lanes, as long as there are as many lanes.
+    pub(crate) fn claim_numbers(&self, count: u32) -> u32 {
+        self.claimed.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// Gives the calling thread a number of this accelerator's, unless it has one.
+    pub(crate) fn number_thread_once(&self) {
+        thread_local! {
+            /// Whose number the thread has. The address may have been another's before: then the thread keeps its number,
+            /// which is as good as any.
+            static NUMBERED_BY: Cell<usize> = const { Cell::new(0) };
+        }
+        let this = std::ptr::from_ref(self).addr();
+        if NUMBERED_BY.replace(this) != this {
+            set_thread_number(self.claim_numbers(1));
+        }
+    }
+
+    /// Looks at a few of those who wait in `lane`, and wakes those whose operation has completed.
+    #[inline(never)]
+    pub(crate) fn sweep(&self, lane: u32, effort: Effort) -> Swept {
+        let lane = &self.lanes[lane as usize];
+        let fate = |queue, epoch| self.queues[queue as usize].fate(epoch);
+        let swept = lane.watched.sweep(effort, &self.bell, |index| lane.visit_held(index, fate));
+        for _ in 0..swept.woken {
+            lane.stats.event(Event::WorkerWakes);
+        }
+        swept
+    }
+
+    /// Whether a thread without a handle may sweep. It holds this value, so that the poller, which leaves last, sees it or is
+    /// seen to be about to leave.
+    pub(crate) fn may_sweep(&self) -> bool {
+        fence(Ordering::SeqCst);
+        !self.is_stopping()
+    }
+
+    /// A worker that submits to `lane` is about to park: wakes what has completed. If nothing has, and something is out, it
+    /// goes on looking for `patience` ticks of the clock.
+    ///
+    /// What is left is the poller's, which has watched over it since it was armed (see [`crate::lane::sweep`]).
+    pub(crate) fn before_park(&self, lane: u32, patience: u64) {
+        let watched = &self.lanes[lane as usize].watched;
+        let armed = watched.armed();
+        if armed == 0 {
+            return;
+        }
+        let swept = self.sweep(lane, Effort::PARK);
+        if patience == 0 || swept.woken != 0 || swept.waiting == 0 {
+            return;
+        }
+        let until = clock::now().saturating_add(patience);
+        // Another number: the poller was first, perhaps, and has woken a task that this worker is to run.
+        while clock::now() < until && watched.armed() == armed {
+            if self.sweep(lane, Effort::PARK).woken != 0 {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// A worker that submits to `lane` goes on after it was parked.
+    pub(crate) fn after_unpark(&self, lane: u32) {
+        if self.lanes[lane as usize].watched.armed() != 0 {
+            self.sweep(lane, Effort::PARK);
+        }
     }
 
     /// Bytes that the CPU does in one poll.
@@ -160,13 +251,18 @@ impl Shared {
     }
 }
 
-/// A small number per thread, handed out in order of first use, so that the first threads get different lanes.
+/// In place of a number, before a thread has one.
+const UNNUMBERED: u32 = u32::MAX;
+
+thread_local! {
+    // No destructor: a future may be dropped while the thread's locals are being destroyed.
+    static NUMBER: Cell<u32> = const { Cell::new(UNNUMBERED) };
+}
+
+/// A small number per thread: the one that its executor has given it, or one that is handed out in order of first use, so
+/// that the first threads get different lanes.
 #[inline]
 fn thread_number() -> u32 {
-    thread_local! {
-        // No destructor: a future may be dropped while the thread's locals are being destroyed.
-        static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) };
-    }
     #[cold]
     fn next() -> u32 {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -175,7 +271,12 @@ fn thread_number() -> u32 {
         number
     }
     match NUMBER.get() {
-        u32::MAX => next(),
+        UNNUMBERED => next(),
         number => number,
     }
+}
+
+/// Gives the calling thread a number: another lane, from the next operation on.
+pub(crate) fn set_thread_number(number: u32) {
+    NUMBER.set(number % UNNUMBERED);
 }

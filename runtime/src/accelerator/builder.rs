@@ -182,6 +182,7 @@ impl Builder {
         let accelerator = Accelerator::assemble(policy, submitters, unused);
         if needs_poller {
             let shared = Arc::clone(&accelerator.0.shared);
+            shared.poller.begin();
             std::thread::Builder::new()
                 .name("dsa-poller".into())
                 .spawn(move || poller::run(shared))

@@ -4,12 +4,14 @@
 
 mod builder;
 mod hardware;
+mod shutdown;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 pub use self::builder::Builder;
 pub use self::hardware::Unused;
+pub use self::shutdown::{Ending, Shutdown};
 use crate::descriptor::Capabilities;
 use crate::device::{Queue, QueueError};
 use crate::dispatch::{Limits, Policy, Waiting};
@@ -23,7 +25,7 @@ use crate::submit::{SubmissionPath, Submitter};
 ///
 /// A handle is cheap to clone and may be used from any thread, inside or outside an async runtime. Operations keep the
 /// accelerator alive; dropping the last handle never blocks: what is still in flight is waited for by the
-/// accelerator's own thread, which then ends.
+/// accelerator's own thread, which then ends. [`Accelerator::shutdown`] waits for that.
 ///
 /// Without a work queue every operation is done by the CPU, with the same results.
 ///
@@ -168,6 +170,11 @@ impl Accelerator {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.0.shared
+    }
+
+    /// What is shared, for somebody who is not to keep it alive.
+    pub(crate) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0.shared)
     }
 
     pub(crate) fn limits(&self) -> &Limits {

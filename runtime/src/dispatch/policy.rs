@@ -36,6 +36,10 @@ pub struct Policy {
     /// The largest operation, in bytes, for which a future wakes itself; larger ones go to the poller thread at once.
     /// Default 512 KiB.
     pub self_wake_max_size: usize,
+    /// How long a worker of a current-thread or local runtime with [hooks](crate::executor) goes on looking for a completion
+    /// before it parks, if there is nothing else to do and an operation has been left to the poller thread. 0 for one look.
+    /// Default 20 us.
+    pub park_spin: Duration,
     /// How many bytes the CPU works on in one poll before other tasks get a turn. Rounded up to 4 KiB. Default 256 KiB.
     pub cpu_slice: usize,
     /// After this time without completion the queue is asked whether it is alive, and recovered if not. At least 1 ms.
@@ -81,6 +85,7 @@ impl Default for Policy {
             spin_max_size: 16 << 10,
             self_wake: Duration::from_micros(100),
             self_wake_max_size: 512 << 10,
+            park_spin: Duration::from_micros(20),
             cpu_slice: 256 << 10,
             dead_after: Duration::from_millis(20),
             lost_after: Duration::from_secs(5),
@@ -96,13 +101,14 @@ impl Default for Policy {
 pub(crate) struct Limits {
     pub(crate) spin: u64,
     pub(crate) self_wake: u64,
+    pub(crate) park_spin: u64,
 }
 
 impl Limits {
     pub(crate) fn new(policy: &Policy) -> Self {
         // A future that looks for itself is watched by nobody else, so it must not do so for longer than the watchdog waits.
         let capped = |limit: Duration| clock::ticks(limit.min(policy.dead_after));
-        Self { spin: capped(policy.spin), self_wake: capped(policy.self_wake) }
+        Self { spin: capped(policy.spin), self_wake: capped(policy.self_wake), park_spin: capped(policy.park_spin) }
     }
 }
 

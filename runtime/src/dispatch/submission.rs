@@ -12,6 +12,7 @@ use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::{Admission, Queue};
 use crate::lane::slot::Cargo;
+use crate::lane::sweep::Effort;
 use crate::lane::{Fate, Lane};
 use crate::shared::Shared;
 use crate::stats::{Event, Reason};
@@ -267,6 +268,9 @@ impl Submission {
     pub(crate) fn wait_a_little(&mut self, accelerator: &Accelerator, size: u64, cx: &Context<'_>) -> bool {
         let shared = accelerator.shared();
         let lane = self.lane(shared);
+        if lane.watched.armed() != 0 {
+            shared.sweep(self.lane, Effort::POLL);
+        }
         let now = clock::now();
         if self.self_wake_until == 0 {
             let limits = accelerator.limits();

@@ -1,4 +1,4 @@
-//! What loom explores: ownership of a slot, arming against sleeping, and the gate.
+//! What loom explores: ownership of a slot, arming against sleeping, sweeping beside the poller, and the gate.
 //!
 //! Run with `RUSTFLAGS="--cfg dsa_loom" cargo test -p dsa-runtime --release --lib loom_`. A lost wake-up shows as a
 //! deadlock, a double use of a cell as a causality violation, a leaked slot as a failed assertion.
@@ -6,20 +6,26 @@
 use std::sync::atomic::{AtomicUsize as StdCounter, Ordering as StdOrdering};
 use std::task::Poll;
 
-use loom::sync::Arc;
+use loom::sync::{Arc, Notify};
 use loom::thread;
 
 use super::gate::Gate;
 use super::slot::State;
+use super::sweep::{Effort, Swept};
 use super::sync::{AtomicBool, AtomicU32, Ordering, UnsafeCell};
-use super::watch::Bell;
+use super::watch::{Bell, WatchSet};
 use super::{Fate, Lane, Seen};
 
 /// Explores all executions with at most three preemptions: enough for every race here (a wrong order in any of the
 /// protocols shows with two), and done in seconds. `LOOM_MAX_PREEMPTIONS` overrides it.
 fn model(f: impl Fn() + Sync + Send + 'static) {
+    model_within(3, f);
+}
+
+/// The same with at most so many preemptions, for models of three threads with much to do.
+fn model_within(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(f);
 }
 
@@ -45,7 +51,7 @@ impl World {
             let stopping = self.stop.load(Ordering::Acquire);
             let mut waiting = false;
             self.lane.watched.for_each(|index| match self.visit(index) {
-                Seen::Waiting => waiting = true,
+                Seen::Waiting | Seen::PutBack => waiting = true,
                 Seen::Reaped => reaped += 1,
                 Seen::Woken | Seen::Gone => {}
             });
@@ -62,6 +68,12 @@ impl World {
     fn visit(&self, index: u32) -> Seen {
         let fate = |_, epoch| if self.epoch.load(Ordering::Acquire) == epoch { Fate::Open } else { Fate::Lost };
         self.lane.visit(index, fate, |_| {})
+    }
+
+    /// What a worker does before it parks, or beside a poll.
+    fn sweep(&self) -> Swept {
+        let fate = |_, epoch| if self.epoch.load(Ordering::Acquire) == epoch { Fate::Open } else { Fate::Lost };
+        self.lane.watched.sweep(Effort::POLL, &self.bell, |index| self.lane.visit_held(index, fate))
     }
 
     fn stop(&self) {
@@ -260,6 +272,143 @@ fn loom_an_orphan_stays_watched_while_the_poller_wakes() {
         assert_ne!(seen, Seen::Reaped, "the device still has it");
         assert!(!world.lane.watched.is_empty(), "nobody looks after the orphan: {seen:?}");
     });
+}
+
+/// A worker sweeps while the poller looks: whoever takes the slot out of the set wakes the future, and neither keeps the other
+/// from it. A waking too many costs the future a poll.
+#[test]
+fn loom_a_sweep_beside_the_poller_loses_no_wake_up() {
+    model_within(2, || {
+        let world = World::new();
+        let (slot, _) = world.lane.acquire().unwrap();
+        world.lane.reset_record(slot);
+        let worker = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                world.lane.complete(slot);
+                world.sweep();
+            })
+        };
+        let poller = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.poll())
+        };
+        loom::future::block_on(std::future::poll_fn(|cx| {
+            if world.lane.status(slot) == 0 {
+                world.lane.slot(slot).waker.register(cx.waker());
+                world.lane.watched.insert(slot);
+                world.bell.ring();
+                if world.lane.status(slot) == 0 {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(())
+        }));
+        world.lane.release(slot);
+        worker.join().unwrap();
+        world.stop();
+        assert_eq!(poller.join().unwrap(), 0);
+        assert_eq!((world.lane.in_flight(), world.lane.watched.armed()), (0, 0));
+    });
+}
+
+/// Two workers and nobody else find a completed operation: it is woken, and nothing is left in the set.
+#[test]
+fn loom_two_sweeps_wake_what_is_complete() {
+    model(|| {
+        let world = World::new();
+        let (slot, _) = world.lane.acquire().unwrap();
+        world.lane.reset_record(slot);
+        let woken = Arc::new(AtomicBool::new(false));
+        world.lane.slot(slot).waker.register(&waker(&woken));
+        world.lane.watched.insert(slot);
+        world.lane.complete(slot);
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.sweep())
+        };
+        let (swept, other) = (world.sweep(), other.join().unwrap());
+        assert!(woken.load(Ordering::Acquire), "{swept:?} {other:?}");
+        assert_eq!((swept.waiting, other.waiting, world.lane.watched.armed()), (0, 0, 0));
+    });
+}
+
+/// A worker takes the slot of a completed operation out of the set, and puts it back, because the next descriptor of the slot is
+/// an orphan by now. The poller does not sleep through it.
+#[test]
+fn loom_an_orphan_that_a_sweep_puts_back_is_reaped() {
+    /// Tells of its drop.
+    struct Announced(Arc<Notify>);
+
+    impl Drop for Announced {
+        fn drop(&mut self) {
+            self.0.notify();
+        }
+    }
+
+    model_within(2, || {
+        let dropped = Arc::new(Notify::new());
+        let world = World::new();
+        let (slot, _) = world.lane.acquire().unwrap();
+        world.lane.reset_record(slot);
+        world.lane.watched.insert(slot);
+        world.lane.complete(slot);
+        let worker = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.sweep())
+        };
+        let poller = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.poll())
+        };
+        // The next piece goes out from the same slot, and then the future is dropped.
+        world.lane.reset_record(slot);
+        world.lane.orphan(slot, Box::new(Announced(Arc::clone(&dropped))));
+        world.bell.ring();
+        world.lane.complete(slot);
+        // Nobody rings any more, except for the worker.
+        dropped.wait();
+        worker.join().unwrap();
+        world.stop();
+        assert_eq!(poller.join().unwrap(), 1);
+        assert_eq!((world.lane.in_flight(), world.lane.watched.armed()), (0, 0));
+    });
+}
+
+/// However changes overlap, in the end as many are counted as there are.
+#[test]
+fn loom_the_count_of_the_armed_is_exact() {
+    model(|| {
+        let set = Arc::new(WatchSet::new(2));
+        set.insert(0);
+        let other = {
+            let set = Arc::clone(&set);
+            thread::spawn(move || {
+                set.remove(0);
+                set.insert(1);
+                set.remove(0);
+            })
+        };
+        set.insert(0);
+        set.remove(1);
+        set.insert(0);
+        other.join().unwrap();
+        let mut left = 0;
+        set.for_each(|_| left += 1);
+        assert_eq!(set.armed(), left);
+        assert_eq!(set.is_empty(), left == 0);
+    });
+}
+
+/// A waker that sets a flag.
+fn waker(flag: &Arc<AtomicBool>) -> std::task::Waker {
+    struct Flag(Arc<AtomicBool>);
+    impl std::task::Wake for Flag {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    std::sync::Arc::new(Flag(Arc::clone(flag))).into()
 }
 
 /// Nobody submits after the gate has been closed and found empty.

@@ -10,6 +10,7 @@
 //! * [`gate`]: keeping submitters out of a queue that is being recovered.
 //! * [`watch`]: which slots the backstop poller looks after, and how it sleeps.
 //! * [`drains`]: who waits for slots of others to end.
+//! * [`sweep`]: what a worker does for the others of its lane while it is awake.
 //! * [`poller`]: the thread that sees to it that no completion goes unnoticed.
 
 pub(crate) mod drains;
@@ -18,6 +19,7 @@ pub(crate) mod gate;
 pub(crate) mod poller;
 pub(crate) mod records;
 pub(crate) mod slot;
+pub(crate) mod sweep;
 pub(crate) mod sync;
 pub(crate) mod wait;
 pub(crate) mod watch;
@@ -112,6 +114,8 @@ pub(crate) enum Fate {
 pub(crate) enum Seen {
     /// Still with the device.
     Waiting,
+    /// The same, but it was out of the watch set for a moment. Whoever is not the poller rings the bell.
+    PutBack,
     /// Its future has been woken.
     Woken,
     /// It was an orphan and has been freed.
@@ -263,7 +267,7 @@ impl Lane {
                 // HELD word with the bit, and `remove` acquired it, so this second look cannot miss it.
                 if matches!(slot.word().state(), State::Held | State::Orphaned) {
                     self.watched.insert(index);
-                    return Seen::Waiting;
+                    return Seen::PutBack;
                 }
                 Seen::Gone
             }
@@ -271,16 +275,7 @@ impl Lane {
                 if self.status(index) == 0 && matches!(fate(queue, epoch), Fate::Open) {
                     return Seen::Waiting;
                 }
-                self.watched.remove(index);
-                // The owner may have gone since the word was read: then it has set this very bit for its orphan, which may
-                // even be a later descriptor than the one that has completed. It published ORPHANED with the bit, and
-                // `remove` acquired it. (An owner that has armed again is woken below, and arms once more.)
-                if slot.word().state() == State::Orphaned {
-                    self.watched.insert(index);
-                    return Seen::Waiting;
-                }
-                wake(slot);
-                Seen::Woken
+                self.wake_holder(index)
             }
             State::Orphaned => {
                 if self.status(index) == 0 && !matches!(fate(queue, epoch), Fate::Lost) {
@@ -298,6 +293,35 @@ impl Lane {
                 Seen::Reaped
             }
         }
+    }
+
+    /// Looks at one watched slot, on behalf of a worker: only wakes the future whose record is complete. Orphans are left to
+    /// the poller, since what they drop is the user's, who may hold a lock while the worker polls.
+    pub(crate) fn visit_held(&self, index: u32, fate: impl Fn(u32, u32) -> Fate) -> Seen {
+        let slot = self.slot(index);
+        let (state, (queue, epoch, _)) = (slot.word().state(), slot.stamped());
+        if state != State::Held {
+            return Seen::Gone;
+        }
+        if self.status(index) == 0 && matches!(fate(queue, epoch), Fate::Open) {
+            return Seen::Waiting;
+        }
+        self.wake_holder(index)
+    }
+
+    /// Takes a slot that was seen held, and over, out of the watch set, and wakes its future.
+    fn wake_holder(&self, index: u32) -> Seen {
+        let slot = self.slot(index);
+        self.watched.remove(index);
+        // The owner may have gone since the word was read: then it has set this very bit for its orphan, which may
+        // even be a later descriptor than the one that has completed. It published ORPHANED with the bit, and
+        // `remove` acquired it. (An owner that has armed again is woken below, and arms once more.)
+        if slot.word().state() == State::Orphaned {
+            self.watched.insert(index);
+            return Seen::PutBack;
+        }
+        wake(slot);
+        Seen::Woken
     }
 }
 

@@ -7,10 +7,14 @@
 //! complete or certain never to be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use atomic_waker::AtomicWaker;
+
 use super::wait::{Pace, Step};
-use super::{Lane, Seen};
+use super::{Lane, Seen, contain};
 use crate::clock;
 use crate::shared::Shared;
 use crate::stats::Event;
@@ -35,10 +39,58 @@ struct Pass {
 
 /// Runs until [`Shared::stop`] has been called and nothing is left to watch.
 pub(crate) fn run(shared: Arc<Shared>) {
-    let shared = LeakOnPanic(Some(shared));
+    // Announced when all else has gone, however this ends.
+    let _end = AnnounceEnd(Arc::clone(&shared.poller));
+    let mut shared = LeakOnPanic(Some(shared));
     shared.get().bell.adopt();
-    watch(shared.get());
-    shared.finish();
+    loop {
+        watch(shared.get());
+        match shared.finish() {
+            End::Finished => return,
+            End::LeftOver(back) => shared = back,
+        }
+    }
+}
+
+/// How [`LeakOnPanic::finish`] ended.
+enum End {
+    Finished,
+    /// Something is watched after all.
+    LeftOver(LeakOnPanic),
+}
+
+/// Whether an accelerator's poller runs, for whoever waits until it does not.
+pub(crate) struct Running {
+    running: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Running {
+    /// There is no poller yet.
+    pub(crate) fn new() -> Self {
+        Self { running: AtomicBool::new(false), waker: AtomicWaker::new() }
+    }
+
+    /// There will be one. Before it is started.
+    pub(crate) fn begin(&self) {
+        self.running.store(true, Ordering::Release);
+    }
+
+    /// Waits until it has ended. One task at a time.
+    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        // Registered before the look: an end after the look finds the waker.
+        self.waker.register(cx.waker());
+        if self.running.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+struct AnnounceEnd(Arc<Running>);
+
+impl Drop for AnnounceEnd {
+    fn drop(&mut self) {
+        self.0.running.store(false, Ordering::Release);
+        contain(|| self.0.waker.wake());
+    }
 }
 
 fn watch(shared: &Arc<Shared>) {
@@ -99,7 +151,7 @@ fn look(shared: &Shared, pass: &mut Pass) {
     pass.oldest.fill(None);
     for (number, lane) in shared.lanes.iter().enumerate() {
         lane.watched.for_each(|index| match visit(shared, lane, index) {
-            Seen::Waiting => {
+            Seen::Waiting | Seen::PutBack => {
                 pass.waiting += 1;
                 pass.example = Some((number, index));
                 let (queue, epoch, at) = lane.slot(index).stamped();
@@ -141,7 +193,7 @@ fn visit(shared: &Shared, lane: &Lane, index: u32) -> Seen {
     match seen {
         Seen::Woken => lane.stats.event(Event::PollerWakes),
         Seen::Reaped => lane.stats.event(Event::OrphansReaped),
-        Seen::Waiting | Seen::Gone => {}
+        Seen::Waiting | Seen::PutBack | Seen::Gone => {}
     }
     seen
 }
@@ -215,11 +267,35 @@ impl LeakOnPanic {
 
     /// Lets go, as the last: closing the queues may take a moment, which is not for the thread that dropped the last
     /// handle to spend. That one is in `Inner::drop`, and about to leave it.
-    fn finish(mut self) {
-        while Arc::strong_count(self.get()) > 1 && self.get().leaked() == 0 {
+    ///
+    /// Others who may still be there are workers in the middle of a sweep, for which they hold the accelerator for a moment
+    /// without a handle. One may have an orphan in its hands that it is about to put back, see [`super::watch`]. After the
+    /// fence either it is seen here, or it sees in turn that the accelerator is being stopped, and does not begin
+    /// ([`Shared::may_sweep`]).
+    fn finish(mut self) -> End {
+        loop {
+            if self.get().leaked() != 0 {
+                drop(self.0.take());
+                return End::Finished;
+            }
+            fence(Ordering::SeqCst);
+            if Arc::strong_count(self.get()) == 1 {
+                // What the last of them did is seen: letting go was a release.
+                fence(Ordering::Acquire);
+                if self.get().lanes.iter().any(|lane| !lane.watched.is_empty()) {
+                    return End::LeftOver(self);
+                }
+                // Not a plain drop: a worker that only asks whether it may sweep must not become the last.
+                match self.0.take().map(Arc::try_unwrap) {
+                    Some(Err(back)) => self.0 = Some(back),
+                    ended => {
+                        drop(ended);
+                        return End::Finished;
+                    }
+                }
+            }
             std::thread::sleep(Duration::from_micros(100));
         }
-        drop(self.0.take());
     }
 }
 

@@ -74,12 +74,18 @@ mod imp {
 mod imp {
     use loom::sync::atomic::{AtomicU8, Ordering};
 
+    use idxd_sys::CompletionRecord;
+
     /// The part of a record that ownership depends on: its status byte.
-    pub(crate) struct RecordCell(AtomicU8);
+    pub(crate) struct RecordCell {
+        status: AtomicU8,
+        /// What `get` shows, which no model looks into.
+        complete: CompletionRecord,
+    }
 
     impl RecordCell {
         pub(crate) fn new() -> Self {
-            Self(AtomicU8::new(0))
+            Self { status: AtomicU8::new(0), complete: CompletionRecord { status: 1, ..Default::default() } }
         }
 
         pub(crate) fn addr(&self) -> u64 {
@@ -87,21 +93,25 @@ mod imp {
         }
 
         pub(crate) fn status(&self) -> u8 {
-            self.0.load(Ordering::Acquire)
+            self.status.load(Ordering::Acquire)
         }
 
         pub(crate) fn reset(&self) {
-            self.0.store(0, Ordering::Release);
+            self.status.store(0, Ordering::Release);
         }
 
-        pub(crate) unsafe fn read(&self) -> idxd_sys::CompletionRecord {
-            idxd_sys::CompletionRecord { status: self.status(), ..Default::default() }
+        pub(crate) unsafe fn get(&self) -> &CompletionRecord {
+            &self.complete
+        }
+
+        pub(crate) unsafe fn read(&self) -> CompletionRecord {
+            CompletionRecord { status: self.status(), ..Default::default() }
         }
 
         /// What the device does.
         #[cfg(test)]
         pub(crate) fn complete(&self) {
-            self.0.store(1, Ordering::Release);
+            self.status.store(1, Ordering::Release);
         }
     }
 }

@@ -166,6 +166,9 @@ names! {
         Parks = "parks",
         /// Tasks that the poller thread woke.
         PollerWakes = "poller-wakes",
+        /// Tasks that waited for the poller and were woken by a worker: while it polled another one, or before or after it
+        /// parked.
+        WorkerWakes = "worker-wakes",
         /// Queues that were closed to get memory back from a device that did not answer.
         Quiesces = "quiesces",
         /// Operations whose memory was given up for good, because a device may still use it.
