@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -18,8 +19,12 @@ use dsa_emulator::{Config, Device, Effect, FaultRule, WqConfig};
 use idxd_sys::{CpuFeatures, set_override};
 use support::{block_on, poll_once, within};
 
-/// The features of the process, which one test at a time may change.
-struct Claim(#[expect(dead_code, reason = "held until the end of the test")] MutexGuard<'static, ()>);
+/// The features of the process, which one test at a time may change. Its accelerators have ended with it, pollers included:
+/// what those still executed would be counted for the next test.
+struct Claim {
+    _guard: MutexGuard<'static, ()>,
+    accelerators: RefCell<Vec<Accelerator>>,
+}
 
 impl Claim {
     fn new(change: impl FnOnce(&mut CpuFeatures)) -> Self {
@@ -29,12 +34,30 @@ impl Claim {
         let mut features = CpuFeatures::native();
         change(&mut features);
         set_override(Some(features));
-        Self(guard)
+        Self { _guard: guard, accelerators: RefCell::default() }
+    }
+
+    /// Every operation takes a while, and goes straight to the poller.
+    fn accelerator(&self, waiting: Waiting, delay: Duration) -> Accelerator {
+        let config = Config::granite_rapids().queue(WqConfig::shared(64)).fault(FaultRule::new(Effect::Delay(delay)));
+        let mut policy = Policy::default();
+        policy.min_device_size = 0;
+        policy.lanes = 1;
+        policy.spin = Duration::ZERO;
+        policy.self_wake = Duration::ZERO;
+        policy.waiting = waiting;
+        let device = Device::new(config).unwrap();
+        let accelerator = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
+        self.accelerators.borrow_mut().push(accelerator.clone());
+        accelerator
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        for accelerator in self.accelerators.take() {
+            let _ending = block_on("shutdown", accelerator.shutdown());
+        }
         set_override(None);
     }
 }
@@ -47,18 +70,6 @@ fn counts() -> [u64; 3] {
 /// Whether the traps can be counted: a CPU that has the instructions runs them itself.
 fn counted() -> bool {
     !CpuFeatures::native().waitpkg
-}
-
-/// Every operation takes a while, and goes straight to the poller.
-fn accelerator(waiting: Waiting, delay: Duration) -> Accelerator {
-    let config = Config::granite_rapids().queue(WqConfig::shared(64)).fault(FaultRule::new(Effect::Delay(delay)));
-    let mut policy = Policy::default();
-    policy.min_device_size = 0;
-    policy.lanes = 1;
-    policy.spin = Duration::ZERO;
-    policy.self_wake = Duration::ZERO;
-    policy.waiting = waiting;
-    Accelerator::builder().policy(policy).emulator(&Device::new(config).unwrap()).build().unwrap()
 }
 
 /// Copies one buffer after the other and checks each.
@@ -89,9 +100,9 @@ fn repeat_until(seen: impl Fn() -> bool, mut round: impl FnMut(u8)) {
 
 #[test]
 fn the_poller_monitors_the_record_of_a_lone_operation() {
-    let _claim = Claim::new(|features| features.waitpkg = true);
+    let claim = Claim::new(|features| features.waitpkg = true);
     let before = counts();
-    let accelerator = accelerator(Waiting::Auto, DELAY);
+    let accelerator = claim.accelerator(Waiting::Umwait, DELAY);
     repeat_until(|| !counted() || counts()[0] > before[0] && counts()[1] > before[1], |_| one_by_one(&accelerator, 10));
     let stats = accelerator.stats();
     assert!(stats.operations(Path::Device, Operation::Copy) >= 10, "{stats:?}");
@@ -118,21 +129,21 @@ fn together(accelerator: &Accelerator, round: u8) {
 
 #[test]
 fn the_poller_pauses_for_several_operations() {
-    let _claim = Claim::new(|features| features.waitpkg = true);
+    let claim = Claim::new(|features| features.waitpkg = true);
     let before = counts();
-    let accelerator = accelerator(Waiting::Umwait, DELAY);
+    let accelerator = claim.accelerator(Waiting::Umwait, DELAY);
     repeat_until(|| !counted() || counts()[2] > before[2], |round| together(&accelerator, round));
 }
 
 /// Nothing is counted here: CPUs execute these instructions even where a hypervisor hides them.
 #[test]
 fn the_other_vendors_instructions_do_as_well() {
-    let _claim = Claim::new(|features| {
+    let claim = Claim::new(|features| {
         features.waitpkg = false;
         features.mwaitx = true;
     });
     for waiting in [Waiting::Mwaitx, Waiting::Auto] {
-        let accelerator = accelerator(waiting, DELAY);
+        let accelerator = claim.accelerator(waiting, DELAY);
         one_by_one(&accelerator, 10);
         for round in 0..10 {
             together(&accelerator, round);
@@ -145,9 +156,9 @@ fn the_other_vendors_instructions_do_as_well() {
 
 #[test]
 fn a_blocking_call_monitors_its_record() {
-    let _claim = Claim::new(|features| features.waitpkg = true);
+    let claim = Claim::new(|features| features.waitpkg = true);
     let before = counts();
-    let accelerator = accelerator(Waiting::Auto, DELAY);
+    let accelerator = claim.accelerator(Waiting::Umwait, DELAY);
     repeat_until(
         || !counted() || counts()[1] > before[1],
         |round| {
@@ -163,26 +174,25 @@ fn a_blocking_call_monitors_its_record() {
 
 #[test]
 fn long_operations_are_found_by_the_sleeping_poller() {
-    let _claim = Claim::new(|features| features.waitpkg = true);
-    let accelerator = accelerator(Waiting::Auto, Duration::from_millis(3));
+    let claim = Claim::new(|features| features.waitpkg = true);
+    let accelerator = claim.accelerator(Waiting::Umwait, Duration::from_millis(3));
     one_by_one(&accelerator, 5);
     assert_eq!(accelerator.stats().operations(Path::Device, Operation::Copy), 5);
 }
 
 #[test]
 fn whoever_wants_to_spin_spins() {
-    let _claim = Claim::new(|features| features.waitpkg = true);
+    let claim = Claim::new(|features| features.waitpkg = true);
     let before = counts();
-    let accelerator = accelerator(Waiting::Spin, DELAY);
+    let accelerator = claim.accelerator(Waiting::Spin, DELAY);
     one_by_one(&accelerator, 20);
     accelerator.blocking().memset(&mut [0; 5000], 7u8);
-    drop(accelerator);
     assert_eq!(counts(), before);
 }
 
 #[test]
 fn what_the_cpu_lacks_is_refused() {
-    let _claim = Claim::new(|features| {
+    let claim = Claim::new(|features| {
         features.waitpkg = false;
         features.mwaitx = false;
     });
@@ -194,6 +204,17 @@ fn what_the_cpu_lacks_is_refused() {
         assert!(error.to_string().contains(&format!("{waiting:?}")), "{error}");
     }
     let before = counts();
-    one_by_one(&accelerator(Waiting::Auto, DELAY), 5);
+    one_by_one(&claim.accelerator(Waiting::Auto, DELAY), 5);
     assert_eq!(counts(), before);
+}
+
+/// What the CPU has is taken only if it waits; either way everything is found.
+#[test]
+fn who_leaves_it_open_gets_what_waits() {
+    for has_it in [true, false] {
+        let claim = Claim::new(|features| (features.waitpkg, features.mwaitx) = (has_it, false));
+        let accelerator = claim.accelerator(Waiting::Auto, DELAY);
+        assert!(accelerator.waiting() == Waiting::Spin || has_it && accelerator.waiting() == Waiting::Umwait);
+        one_by_one(&accelerator, 10);
+    }
 }
