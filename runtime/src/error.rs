@@ -130,12 +130,36 @@ pub enum Error {
     /// The operation was to be done by a device, and none could do it.
     #[error("the device did not do it ({0}), and the operation was marked device-only; without the mark the CPU would")]
     DeviceOnly(Reason),
+    /// There was no room for the operation, and it was to fail rather than to wait ([`Pressure::Fail`](crate::Pressure)).
+    /// Nothing has been done of it.
+    #[error("{}", no_room(*.reason, .queues))]
+    Pressure {
+        /// [`Reason::QueueFull`] or [`Reason::NoSlot`].
+        reason: Reason,
+        /// Names of the queues that would take it, with commas between them.
+        queues: Box<str>,
+    },
     /// The device has stopped answering and could not be made to stop: it may write the buffers at any time.
     #[error(
         "the work queue neither completes nor can be drained; the operation's buffers are leaked, \
          because the device may still write to them: reset the device (accel-config disable-device, enable-device)"
     )]
     Unresponsive,
+}
+
+/// What [`Error::Pressure`] says.
+fn no_room(reason: Reason, queues: &str) -> String {
+    let (what, more) = match reason {
+        Reason::NoSlot => ("all slots are in use", "Policy::slots_per_lane gives more slots"),
+        _ => (
+            "every work queue that takes the operation is full, or others wait for it",
+            "a larger queue has more places",
+        ),
+    };
+    format!(
+        "no room ({what}; queues: {queues}): try again when operations have completed, or let it wait or be done by the CPU \
+         (Pressure::Wait, Pressure::Cpu); {more}"
+    )
 }
 
 impl From<Error> for io::Error {
@@ -154,6 +178,7 @@ impl From<Error> for io::Error {
             | Error::NotBitwise { .. } => io::ErrorKind::InvalidInput,
             Error::DeltaRecord(_) => io::ErrorKind::InvalidData,
             Error::DeviceOnly(_) => io::ErrorKind::Unsupported,
+            Error::Pressure { .. } => io::ErrorKind::ResourceBusy,
             Error::Unresponsive => io::ErrorKind::Other,
         };
         Self::new(kind, error)

@@ -98,7 +98,7 @@ pub use descriptor::{
     ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions, Rounding,
 };
 pub use dispatch::choice;
-pub use dispatch::{DeltaResult, DifMismatch, Policy, Waiting};
+pub use dispatch::{DeltaResult, DifMismatch, Policy, Pressure, Waiting};
 pub use error::{BuildError, Error, Failed};
 pub use executor::{BuilderExt, DsaHooks};
 pub use op::{

@@ -8,12 +8,13 @@ use idxd_sys::CpuFeatures;
 
 use crate::clock;
 use crate::device::Queue;
-use crate::dispatch::{Policy, Templates, Waiting};
+use crate::dispatch::{Policy, Rates, Templates, Waiting};
 use crate::lane::Lane;
 use crate::lane::drains::Drains;
 use crate::lane::poller::Running;
 use crate::lane::sweep::{Effort, Swept};
 use crate::lane::wait::Waiter;
+use crate::lane::waiters::Waiters;
 use crate::lane::watch::Bell;
 use crate::process;
 use crate::stats::Event;
@@ -30,6 +31,10 @@ pub(crate) struct Shared {
     pub(crate) bell: Bell,
     pub(crate) drains: Drains,
     pub(crate) poller: Arc<Running>,
+    /// Who waits for a slot, or for a place in a queue.
+    pub(crate) waiters: Waiters,
+    /// How fast the CPU does what.
+    pub(crate) rates: Rates,
     stopping: AtomicBool,
     /// Numbers that workers of executors have been given, see [`Shared::claim_numbers`].
     claimed: AtomicU32,
@@ -63,6 +68,10 @@ impl Shared {
         // Who names an instruction gets it.
         let is_to_be_proven = policy.waiting == Waiting::Auto && !queues.is_empty();
         let waiter = if is_to_be_proven { chosen.proven() } else { chosen };
+        let process = process::generation();
+        // Only zero is no limit.
+        let least = u64::from(!policy.cpu_slice_time.is_zero());
+        let rates = Rates::new(policy.cpu_slice, clock::ticks(policy.cpu_slice_time).max(least));
         let homes = (0..lanes.len()).map(|lane| Home::of(lane, &queues)).collect();
         Self {
             lanes,
@@ -72,10 +81,12 @@ impl Shared {
             waiter,
             bell: Bell::new(),
             drains: Drains::new(),
+            waiters: Waiters::new(process),
+            rates,
             poller: Arc::new(Running::new()),
             stopping: AtomicBool::new(false),
             claimed: AtomicU32::new(0),
-            process: process::generation(),
+            process,
             leaked: Arc::new(AtomicU64::new(0)),
         }
     }
@@ -172,10 +183,20 @@ impl Shared {
         }
     }
 
-    /// Bytes that the CPU does in one poll.
+    /// A slot, or a place in a queue, has become free. One load if nobody waits for it.
     #[inline]
-    pub(crate) fn cpu_slice(&self) -> u64 {
-        (self.policy.cpu_slice as u64).clamp(4096, 1 << 40).next_multiple_of(4096)
+    pub(crate) fn room(&self) {
+        if self.waiters.any() {
+            self.call_first();
+        }
+    }
+
+    #[cold]
+    fn call_first(&self) {
+        // In a child the line may be locked for ever, and nobody of those in it is there.
+        if !self.is_forked() {
+            self.waiters.call_first(clock::now());
+        }
     }
 
     /// Whether this process was forked off the one that opened the queues. The device knows only the parent's
@@ -183,6 +204,12 @@ impl Shared {
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         process::generation() != self.process
+    }
+
+    /// Whether a newcomer may look for room: the process is the one that opened the queues, and nobody waits for any.
+    #[inline]
+    pub(crate) fn admits(&self) -> bool {
+        self.waiters.admits(process::generation())
     }
 
     /// Queue numbers in the order in which a lane tries them: lanes start at different ones.
@@ -222,6 +249,8 @@ impl Shared {
         queue.attended();
         // Armed slots are woken by the poller's next pass, which sees the new epoch; so it must make one.
         self.bell.ring();
+        // And those who wait for room have another look at what there is.
+        self.room();
     }
 
     /// Tells the poller to finish what is in flight and leave.

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use dsa::stats::{Event, Path, Reason};
-use dsa::{Accelerator, Policy};
+use dsa::{Accelerator, Policy, Pressure};
 use dsa_emulator::{Config, Device, Effect, FaultRule, WqConfig};
 use idxd_sys::opcode;
 use support::{Watchdog, block_on, poll_once, quiet, within};
@@ -28,7 +28,13 @@ fn finish<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
 }
 
 /// What the child does; the number of the first thing that is wrong, 0 if nothing is.
-fn child(acc: &Accelerator, in_flight: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>, drains: Vec<dsa::Drain>) -> i32 {
+fn child(
+    acc: &Accelerator,
+    in_flight: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>,
+    drains: Vec<dsa::Drain>,
+    crowded: &Accelerator,
+    waiting: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>,
+) -> i32 {
     let before = acc.stats();
     let data: Vec<u8> = (0..LEN).map(|i| (i * 7) as u8).collect();
     let Some(Ok((src, dst))) = finish(acc.copy(data.clone(), vec![0; LEN])) else { return 1 };
@@ -68,6 +74,15 @@ fn child(acc: &Accelerator, in_flight: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>, drains:
     if finish(acc.drain()) != Some(Ok(())) {
         return 13;
     }
+    // The line of those who wait for room may be locked for ever. Nobody needs it.
+    let mut waiting = waiting.into_iter();
+    let (Some(first), Some(second)) = (waiting.next(), waiting.next()) else { return 14 };
+    drop(second);
+    let Some(Ok((src, dst))) = finish(first) else { return 15 };
+    let Some(Ok((same, _))) = finish(crowded.copy(src.clone(), dst)) else { return 16 };
+    if same != src || crowded.stats().reason(Reason::Forked) != 2 {
+        return 17;
+    }
     0
 }
 
@@ -95,6 +110,19 @@ fn a_child_works_on_its_own_cpu() {
     for drain in &mut drains {
         assert!(poll_once(drain).is_pending());
     }
+    // And one with room for a single operation.
+    let late = FaultRule::new(Effect::Delay(Duration::from_millis(100)));
+    let narrow = Device::new(Config::sapphire_rapids().queue(WqConfig::shared(1)).engines(1).fault(late)).unwrap();
+    let mut policy = acc.policy().clone();
+    policy.pressure = Pressure::Wait;
+    let crowded = Accelerator::builder().policy(policy).emulator(&narrow).build().unwrap();
+    // A device that is about to start one has room for another.
+    let mut waiting: Vec<_> = (1..=4u8).map(|byte| crowded.copy(vec![byte; LEN], vec![0; LEN])).collect();
+    for operation in &mut waiting {
+        assert!(poll_once(operation).is_pending());
+    }
+    assert!(crowded.stats().event(Event::WaitsBegun) >= 2);
+    let ahead: Vec<_> = waiting.drain(..2).collect();
     // SAFETY: the child calls only code that takes no lock but the allocator's, which glibc keeps usable in a child, and
     // leaves without running destructors.
     match unsafe { libc::fork() } {
@@ -104,7 +132,9 @@ fn a_child_works_on_its_own_cpu() {
             // SAFETY: `alarm` and `_exit` are async-signal-safe.
             unsafe {
                 libc::alarm(20);
-                let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| child(&acc, in_flight, drains)));
+                let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    child(&acc, in_flight, drains, &crowded, waiting)
+                }));
                 libc::_exit(code.unwrap_or(99));
             }
         }
@@ -129,6 +159,13 @@ fn a_child_works_on_its_own_cpu() {
         }
         within("copy", copy).await.unwrap();
     });
+    block_on("crowded", async {
+        for (byte, operation) in (1..=4).zip(ahead.into_iter().chain(waiting)) {
+            let task = tokio::spawn(operation);
+            assert_eq!(within("waiting", task).await.unwrap().unwrap().1, vec![byte; LEN]);
+        }
+    });
+    assert_eq!(crowded.stats().total_operations(Path::Device), 4);
     quiet(&acc);
     let stats = acc.stats();
     assert_eq!((stats.total_operations(Path::Device), stats.total_operations(Path::Cpu)), (3, 0), "{stats}");

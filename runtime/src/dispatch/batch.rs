@@ -19,6 +19,8 @@ use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
 use super::Route;
 use super::job::{Absorbed, Job, Outcome, Piece};
+use super::pressure::{Pressure, Turn, is_pressure};
+use super::slices;
 use super::submission::{Look, Submission};
 use crate::accelerator::Accelerator;
 use crate::clock;
@@ -32,6 +34,15 @@ use crate::stats::{Event, Path, Reason};
 /// A device cannot be made to stop: the buffers must never be touched again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Runaway;
+
+/// Why a batch ended without results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stranded {
+    /// See [`Runaway`].
+    Runaway,
+    /// There was no room for it, and it was to fail then. Nothing has been done.
+    Pressure(Reason),
+}
 
 /// One member, and how it ended.
 #[derive(Debug)]
@@ -89,6 +100,12 @@ pub(crate) struct BatchFlight {
     /// result.
     cpu: VecDeque<(usize, Option<Reason>)>,
     pub(crate) route: Route,
+    /// What it does under pressure, if not what the policy says.
+    pub(crate) pressure: Option<Pressure>,
+    /// Its place among those who wait for room; only while nothing is out.
+    turn: Option<Turn>,
+    /// Whether a device or the CPU has had anything of it.
+    has_begun: bool,
     path: Path,
     begun: u64,
     ended: bool,
@@ -109,6 +126,9 @@ impl BatchFlight {
             run: Run::default(),
             cpu: VecDeque::new(),
             route: Route::Auto,
+            pressure: None,
+            turn: None,
+            has_begun: false,
             path: Path::Device,
             begun: 0,
             ended: false,
@@ -130,22 +150,36 @@ impl BatchFlight {
     ///
     /// From the first poll until the flight has ended, or been detached together with them, the buffers of all jobs
     /// are valid and nobody else touches them (sources may be read).
-    pub(crate) unsafe fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Runaway>> {
+    pub(crate) unsafe fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stranded>> {
         let coop = ready!(tokio::task::coop::poll_proceed(cx));
         assert!(!self.ended, "a batch was polled after it had completed");
         if self.block.is_none() {
             self.begin();
         }
+        if let Some(turn) = &mut self.turn {
+            turn.is_present = false;
+        }
         loop {
             // SAFETY: the caller's promise.
-            unsafe { self.launch() };
+            if let Err(reason) = unsafe { self.launch() } {
+                self.ended = true;
+                return Poll::Ready(Err(Stranded::Pressure(reason)));
+            }
             match self.collect() {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(runaway) => {
+                Err(Runaway) => {
                     self.ended = true;
-                    return Poll::Ready(Err(runaway));
+                    return Poll::Ready(Err(Stranded::Runaway));
                 }
+            }
+            if let Some(turn) = &mut self.turn {
+                if turn.is_present {
+                    return Poll::Pending;
+                }
+                // First the waker, then a look whether there is room: nobody's call comes in between.
+                turn.present(self.accelerator.shared(), Some(cx.waker().clone()));
+                continue;
             }
             if !self.cpu.is_empty() {
                 // SAFETY: the caller's promise; members on this list are with no device.
@@ -174,10 +208,13 @@ impl BatchFlight {
     /// buffers.
     pub(crate) fn detach<C: Send + 'static>(&mut self, cargo: impl FnOnce() -> C) {
         self.ended = true;
+        let shared = self.accelerator.shared();
+        if let Some(turn) = self.turn.take() {
+            turn.cancel(shared);
+        }
         if self.units.is_empty() {
             return;
         }
-        let shared = self.accelerator.shared();
         // Several slots may have to keep the same memory.
         let estate = std::sync::Arc::new(Estate((self.block.take(), cargo())));
         for unit in self.units.drain(..) {
@@ -229,12 +266,27 @@ impl BatchFlight {
         stats.latency(self.path, clock::to_nanos(clock::now().saturating_sub(self.begun)));
     }
 
-    /// Sends as many units as may be sent now; hands members that no device can take to the CPU.
+    /// Names of the queues that could take members.
+    pub(crate) fn takers(&self) -> Box<str> {
+        super::names(self.accelerator.shared().queues.iter().filter(|queue| queue.is_open()))
+    }
+
+    /// Sends as many units as may be sent now; hands members that no device can take to the CPU. Where there is no room and
+    /// nothing is out, it does as it was told for that case; an error says that it fails.
     ///
     /// # Safety
     ///
     /// As for [`BatchFlight::poll`].
-    unsafe fn launch(&mut self) {
+    unsafe fn launch(&mut self) -> Result<(), Reason> {
+        if let Some(turn) = self.turn {
+            if turn.is_over(self.accelerator.shared()).is_some() {
+                self.leave(Event::WaitsGivenUp);
+                // For the rest of it.
+                self.pressure = Some(Pressure::Cpu);
+            } else if !turn.is_first {
+                return Ok(());
+            }
+        }
         while self.next < self.members.len() {
             let member = &self.members[self.next];
             if member.outcome.is_some() {
@@ -246,14 +298,41 @@ impl BatchFlight {
             }
             // SAFETY: the caller's promise.
             match unsafe { self.send() } {
-                Ok(()) => {}
+                Ok(()) => self.leave(Event::WaitsServed),
                 // Pressure from ourselves: wait for a unit to come back.
-                Err(Reason::QueueFull | Reason::NoSlot) if !self.units.is_empty() => break,
+                Err(reason) if is_pressure(reason) && !self.units.is_empty() => break,
+                Err(reason) if is_pressure(reason) && self.turn.is_some() => {
+                    self.turn.as_mut().expect("just looked at").tried(reason);
+                    break;
+                }
                 Err(reason) => {
+                    self.leave(Event::WaitsGivenUp);
+                    let shared = self.accelerator.shared();
+                    match self.pressure.unwrap_or(shared.policy.pressure) {
+                        Pressure::Wait if is_pressure(reason) => {
+                            // What the CPU has to do it does meanwhile, and then looks again.
+                            if self.cpu.is_empty() {
+                                self.turn = Some(Turn::new(shared, reason));
+                            }
+                            break;
+                        }
+                        Pressure::Fail if is_pressure(reason) && !self.has_begun && self.cpu.is_empty() => {
+                            return Err(reason);
+                        }
+                        _ => {}
+                    }
                     self.cpu.push_back((self.next, Some(reason)));
                     self.next += 1;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Does not wait for room any more, if it has.
+    fn leave(&mut self, how: Event) {
+        if let Some(turn) = self.turn.take() {
+            turn.leave(self.accelerator.shared(), how);
         }
     }
 
@@ -276,7 +355,12 @@ impl BatchFlight {
         if self.total < shared.policy.min_device_size as u64 {
             return Err(Reason::BelowThreshold);
         }
-        let first = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
+        let is_turn = self.turn.is_some();
+        if !is_turn && shared.waiters.any() {
+            return Err(Reason::QueueFull);
+        }
+        let slot = if is_turn { Submission::acquire_anywhere(shared) } else { Submission::acquire(shared) };
+        let first = slot.ok_or(Reason::NoSlot)?;
         let lane = first.lane(shared);
         let mut run = std::mem::take(&mut self.run);
         run.submissions.push(first);
@@ -288,7 +372,10 @@ impl BatchFlight {
             }
             self.gather(&mut run, queue.capabilities());
             if run.members.is_empty() {
-                result = Err(Reason::Unsupported);
+                // One that has no room would take it.
+                if result != Err(Reason::QueueFull) {
+                    result = Err(Reason::Unsupported);
+                }
                 continue;
             }
             let count = run.members.len();
@@ -305,6 +392,7 @@ impl BatchFlight {
                     }
                     self.units.push(Unit { submission, members });
                 }
+                self.has_begun = true;
                 result = Ok(());
                 break;
             }
@@ -313,7 +401,11 @@ impl BatchFlight {
             }
         }
         for submission in run.submissions.drain(..) {
-            submission.free(shared);
+            if is_turn {
+                submission.free_quietly(shared);
+            } else {
+                submission.free(shared);
+            }
         }
         self.run = run;
         result
@@ -330,7 +422,8 @@ impl BatchFlight {
         let mut next = self.next;
         while self.units.len() + run.members.len() < MOST_UNITS {
             if run.members.len() == run.submissions.len() {
-                let Some(submission) = Submission::acquire(shared) else { return };
+                let lane = run.submissions[0].lane;
+                let Some(submission) = Submission::acquire_from(shared, lane) else { return };
                 run.submissions.push(submission);
             }
             let alone = run.members.is_empty() && self.units.is_empty() && self.cpu.is_empty();
@@ -421,7 +514,10 @@ impl BatchFlight {
     unsafe fn run_slice(&mut self) {
         let shared = self.accelerator.shared();
         let stats = &shared.lanes[shared.lane_index() as usize].stats;
-        let mut budget = shared.cpu_slice();
+        let rates = &shared.rates;
+        let mut budget = rates.most();
+        let mut ticks = rates.ticks();
+        self.has_begun = true;
         while let Some(&(index, reason)) = self.cpu.front() {
             let path = if reason.is_some() { Path::Cpu } else { Path::Device };
             if path == Path::Cpu {
@@ -429,9 +525,17 @@ impl BatchFlight {
             }
             let member = &mut self.members[index];
             // From its beginning, even if the device has done a part: a job's pieces can be done over.
-            let piece = member.job.next_slice(budget.max(4096));
+            let (operation, budget_now) = (member.job.operation(), budget.max(slices::LEAST));
+            let limit = ticks.map_or(budget_now, |ticks| rates.slice(operation, ticks, budget_now));
+            let piece = member.job.next_slice(limit);
+            let begun = clock::now();
             // SAFETY: the caller's promise; the member is with no device.
             let outcome = unsafe { member.job.run(piece) };
+            if let Some(ticks) = &mut ticks {
+                let taken = clock::now().saturating_sub(begun);
+                rates.learn(operation, piece, taken);
+                *ticks = ticks.saturating_sub(taken);
+            }
             if let Absorbed::Done(outcome) = member.job.absorb(piece, outcome) {
                 member.outcome = Some(outcome);
                 if let Some(reason) = reason {
@@ -441,7 +545,7 @@ impl BatchFlight {
                 self.cpu.pop_front();
             }
             budget = budget.saturating_sub(piece);
-            if budget == 0 {
+            if budget == 0 || ticks == Some(0) {
                 break;
             }
         }

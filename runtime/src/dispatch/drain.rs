@@ -230,6 +230,10 @@ fn send(shared: &Shared, queue: u32, now: u64) -> Result<Submission, Reason> {
     if !target.is_open() {
         return Err(Reason::DeviceLost);
     }
+    // Others are first.
+    if shared.waiters.any() {
+        return Err(Reason::QueueFull);
+    }
     let mut submission = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
     let descriptor = Drain::new().record(submission.record_addr(shared)).build(target.capabilities());
     let reason = match &descriptor {

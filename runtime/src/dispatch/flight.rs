@@ -6,7 +6,8 @@
 //!     |                             |----- anything else ------> Cpu
 //!     |                             |----- only about known ---> Refine, on the CPU, which counts as the device's work
 //!     |                             '----- queue quiesced -----> Cpu (the piece is done again from its start)
-//!     '---- no device, too small, full ----> Cpu --- slice after slice ---> Ended
+//!     |---- no device, too small, full ----> Cpu --- slice after slice ---> Ended
+//!     '---- full, and it may wait ---------> Queued --- as Fresh, when it is its turn
 //! ```
 //!
 //! [`Flight::advance`] makes whatever progress can be made without waiting. [`Flight::poll`] and [`Flight::wait`] add
@@ -21,13 +22,15 @@ use tokio::task::coop::RestoreOnPending;
 use super::Route;
 use super::job::QuickKind;
 use super::job::{Absorbed, Job, Outcome, Piece};
+use super::pressure::{Pressure, Turn, is_pressure};
 use super::quick;
 use super::record::touch;
+use super::slices;
 use super::submission::{Look, Submission};
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::descriptor::{Completion, Resume};
-use crate::device::Admission;
+use crate::device::{Admission, Queue};
 use crate::lane::Lane;
 use crate::lane::slot::Cargo;
 use crate::stats::{Event, Path, Reason};
@@ -37,6 +40,8 @@ use crate::stats::{Event, Path, Reason};
 pub(crate) enum Trouble {
     /// It was to stay off the CPU, and could not. The buffers are free.
     DeviceOnly(Reason),
+    /// There was no room for it, and it was to fail then. Nothing has been done.
+    Pressure(Reason),
     /// The device cannot be made to stop. The buffers must never be touched again.
     Runaway,
 }
@@ -49,6 +54,8 @@ pub(crate) struct Flight {
     stage: Stage,
     pub(crate) route: Route,
     pub(crate) cache_control: bool,
+    /// What it does under pressure, if not what the policy says.
+    pub(crate) pressure: Option<Pressure>,
     resumes: u8,
     path: Path,
     /// Ticks at the first poll that did something; 0 before.
@@ -57,6 +64,8 @@ pub(crate) struct Flight {
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
+    /// It waits for room; nothing is out. First, so that a destructor tells this and `Out` from the others in one comparison.
+    Queued(Turn),
     /// Nothing has happened yet.
     Fresh,
     /// A descriptor is with a device; the piece, whatever part of it this descriptor covers.
@@ -84,6 +93,8 @@ pub(crate) enum Quickly {
 pub(crate) enum Step {
     /// A descriptor is out and has not completed.
     Waiting,
+    /// Nothing is out, and there is no room.
+    Queued,
     /// A slice of CPU work is done, and there is more.
     Sliced,
     /// Done.
@@ -109,6 +120,7 @@ impl Flight {
             stage: Stage::Fresh,
             route: Route::Auto,
             cache_control: false,
+            pressure: None,
             resumes: 0,
             path: Path::Cpu,
             begun: 0,
@@ -159,7 +171,16 @@ impl Flight {
         coop: &RestoreOnPending,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Outcome, Trouble>> {
+        if let Stage::Queued(turn) = &mut self.stage {
+            turn.is_present = false;
+        }
         loop {
+            // First the waker, then a look whether there is room: nobody's call comes in between.
+            if let Stage::Queued(turn) = &mut self.stage
+                && !turn.is_present
+            {
+                turn.present(self.accelerator.shared(), Some(cx.waker().clone()));
+            }
             // SAFETY: the caller's promise.
             match unsafe { self.advance(false) } {
                 Step::Done(result) => {
@@ -177,6 +198,12 @@ impl Flight {
                         return Poll::Pending;
                     }
                 }
+                Step::Queued => {
+                    // One that has joined just now has not looked yet.
+                    if matches!(&self.stage, Stage::Queued(turn) if turn.is_present) {
+                        return Poll::Pending;
+                    }
+                }
             }
         }
     }
@@ -188,12 +215,14 @@ impl Flight {
     /// As for [`Flight::wait`], which the caller will call unless there is an outcome.
     pub(crate) unsafe fn start(&mut self) -> Option<Outcome> {
         let guard = AbortOnUnwind;
+        // Not in line: the room that it would wait for may be what its owner holds.
+        self.pressure = Some(Pressure::Cpu);
         let outcome = loop {
             // SAFETY: the caller's promise.
             match unsafe { self.advance(true) } {
                 Step::Done(result) => break Some(expect_outcome(result)),
                 Step::Sliced => {}
-                Step::Waiting => break None,
+                Step::Waiting | Step::Queued => break None,
             }
         };
         std::mem::forget(guard);
@@ -223,26 +252,51 @@ impl Flight {
                         submission.wait_round(self.accelerator.shared(), rounds);
                     }
                 }
+                Step::Queued => {
+                    if let Stage::Queued(turn) = &mut self.stage {
+                        // At once when it has just joined.
+                        rounds = if turn.is_present { rounds.saturating_add(1) } else { 0 };
+                        if rounds != 0 {
+                            Turn::pause(rounds);
+                        }
+                        turn.present(self.accelerator.shared(), None);
+                    }
+                }
             }
         };
         std::mem::forget(guard);
         outcome
     }
 
-    /// Whether a descriptor is out.
+    /// Whether a descriptor is out, or room for one is waited for: then it must be detached.
     #[inline]
-    pub(crate) fn is_out(&self) -> bool {
-        matches!(self.stage, Stage::Out(..))
+    pub(crate) fn is_engaged(&self) -> bool {
+        matches!(self.stage, Stage::Out(..) | Stage::Queued(_))
     }
 
-    /// Hands whatever the device may still write to the poller, or back if there is nothing such.
+    /// Hands whatever the device may still write to the poller, or back if there is nothing such. Gives up its place
+    /// among those who wait.
     ///
     /// `cargo` is called only if a descriptor is still out; it gives the buffers.
     #[cold]
     pub(crate) fn detach(&mut self, cargo: impl FnOnce() -> Box<dyn Cargo>) {
-        if let Stage::Out(submission, _) = std::mem::replace(&mut self.stage, Stage::Ended) {
-            submission.detach(self.accelerator.shared(), cargo);
+        let shared = self.accelerator.shared();
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Out(submission, _) => submission.detach(shared, cargo),
+            Stage::Queued(turn) => turn.cancel(shared),
+            _ => {}
         }
+    }
+
+    /// Names of the queues that could take what is left.
+    #[cold]
+    pub(crate) fn takers(&self) -> Box<str> {
+        let takes = |queue: &&Queue| {
+            let caps = queue.capabilities();
+            // Any address of a record does.
+            queue.is_open() && self.job.describe(self.job.next_piece(caps), 0x1000, self.cache_control, caps).is_ok()
+        };
+        names(self.accelerator.shared().queues.iter().filter(takes))
     }
 
     /// Tries the short way ([`super::quick`]): submits a fresh job, takes the result of one that is out, waits for it.
@@ -294,7 +348,8 @@ impl Flight {
             Route::Cpu => return Some(false),
         };
         let Some(quick) = self.job.quick() else { return Some(false) };
-        if quick.len < least || self.cache_control || shared.is_forked() {
+        // While others wait for room it is theirs.
+        if quick.len < least || self.cache_control || !shared.admits() {
             return Some(false);
         }
         let number = shared.lane_index();
@@ -319,6 +374,7 @@ impl Flight {
             return None;
         }
         queue.return_credit();
+        // Nobody waited just now. The poller tells whoever has come since.
         lane.release_place(slot, place);
         self.stage = Stage::Ended;
         self.path = Path::Device;
@@ -365,10 +421,16 @@ impl Flight {
                     match unsafe { self.launch() } {
                         Ok(()) => {}
                         Err(reason) => {
-                            if let Some(trouble) = self.fall_back(reason) {
-                                return Step::Done(Err(trouble));
+                            if let Some(step) = self.refused(reason, !insist) {
+                                return step;
                             }
                         }
+                    }
+                }
+                Stage::Queued(turn) => {
+                    // SAFETY: the caller's promise; nothing is out.
+                    if let Some(step) = unsafe { self.take_turn(turn) } {
+                        return step;
                     }
                 }
                 Stage::Out(submission, piece) => {
@@ -381,8 +443,8 @@ impl Flight {
                             return Step::Done(Ok(outcome));
                         }
                         Next::Cpu(reason) => {
-                            if let Some(trouble) = self.fall_back(reason) {
-                                return Step::Done(Err(trouble));
+                            if let Some(step) = self.refused(reason, false) {
+                                return step;
                             }
                         }
                         // The first slice of it at once: a device's bound is usually close.
@@ -414,16 +476,31 @@ impl Flight {
     /// As for [`Flight::poll`]; nothing is out.
     #[inline]
     unsafe fn slice(&mut self) -> Option<Outcome> {
-        let piece = self.job.next_slice(self.accelerator.shared().cpu_slice());
-        // SAFETY: the caller's promise.
-        let outcome = unsafe { self.job.run(piece) };
+        let rates = &self.accelerator.shared().rates;
+        let (piece, outcome) = match rates.ticks() {
+            // What is small takes as long as it takes.
+            Some(ticks) if self.job.left() > slices::LEAST => {
+                let operation = self.job.operation();
+                let piece = self.job.next_slice(rates.slice(operation, ticks, rates.most()));
+                let begun = clock::now();
+                // SAFETY: the caller's promise.
+                let outcome = unsafe { self.job.run(piece) };
+                rates.learn(operation, piece, clock::now().saturating_sub(begun));
+                (piece, outcome)
+            }
+            _ => {
+                let piece = self.job.next_slice(rates.most());
+                // SAFETY: the caller's promise.
+                (piece, unsafe { self.job.run(piece) })
+            }
+        };
         match self.job.absorb(piece, outcome) {
             Absorbed::Done(outcome) => Some(outcome),
             Absorbed::More | Absorbed::Refine => None,
         }
     }
 
-    /// Finds a slot and a queue for the first piece.
+    /// Finds a slot and a queue for the next piece, unless others are first.
     ///
     /// # Safety
     ///
@@ -446,7 +523,13 @@ impl Flight {
         if shared.is_forked() {
             return Err(Reason::Forked);
         }
-        let mut submission = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
+        let is_turn = matches!(self.stage, Stage::Queued(_));
+        if !is_turn && shared.waiters.any() {
+            return Err(Reason::QueueFull);
+        }
+        let slot = if is_turn { Submission::acquire_anywhere(shared) } else { Submission::acquire(shared) };
+        let mut submission = slot.ok_or(Reason::NoSlot)?;
+        let now = if is_turn { clock::now() } else { self.begun };
         let mut reason = Reason::DeviceLost;
         for index in shared.queues_from(submission.lane) {
             let queue = &shared.queues[index as usize];
@@ -457,11 +540,14 @@ impl Flight {
             let piece = self.job.next_piece(caps);
             let record = submission.record_addr(shared);
             let Ok(descriptor) = self.job.describe(piece, record, self.cache_control, caps) else {
-                reason = Reason::Unsupported;
+                // One that has no room would take it.
+                if reason != Reason::QueueFull {
+                    reason = Reason::Unsupported;
+                }
                 continue;
             };
             // SAFETY: the caller's promise; nothing is out on a fresh slot.
-            match unsafe { submission.send(shared, index, &descriptor, self.begun) } {
+            match unsafe { submission.send(shared, index, &descriptor, now) } {
                 Admission::Accepted => {
                     self.stage = Stage::Out(submission, Piece::new(piece));
                     return Ok(());
@@ -470,8 +556,67 @@ impl Flight {
                 Admission::Closed => {}
             }
         }
-        submission.free(shared);
+        if is_turn {
+            submission.free_quietly(shared);
+        } else {
+            submission.free(shared);
+        }
         Err(reason)
+    }
+
+    /// No device takes it, or the next part of it, and none has it: it waits for room, fails if it `may_fail`, or goes on by
+    /// the CPU. `None` is for another round.
+    #[cold]
+    fn refused(&mut self, reason: Reason, may_fail: bool) -> Option<Step> {
+        let shared = self.accelerator.shared();
+        if is_pressure(reason) {
+            match self.pressure.unwrap_or(shared.policy.pressure) {
+                Pressure::Wait => {
+                    self.stage = Stage::Queued(Turn::new(shared, reason));
+                    return Some(Step::Queued);
+                }
+                Pressure::Fail if may_fail => {
+                    self.stage = Stage::Ended;
+                    return Some(Step::Done(Err(Trouble::Pressure(reason))));
+                }
+                Pressure::Fail | Pressure::Cpu => {}
+            }
+        }
+        self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)))
+    }
+
+    /// Tries once more if it is first among those who wait. `None` is for another round.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`]; nothing is out.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_turn(&mut self, turn: Turn) -> Option<Step> {
+        if let Some(reason) = turn.is_over(self.accelerator.shared()) {
+            turn.leave(self.accelerator.shared(), Event::WaitsGivenUp);
+            return self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)));
+        }
+        if !turn.is_first {
+            return Some(Step::Queued);
+        }
+        // SAFETY: the caller's promise.
+        match unsafe { self.launch() } {
+            Ok(()) => {
+                turn.leave(self.accelerator.shared(), Event::WaitsServed);
+                None
+            }
+            Err(reason) if is_pressure(reason) => {
+                if let Stage::Queued(turn) = &mut self.stage {
+                    turn.tried(reason);
+                }
+                Some(Step::Queued)
+            }
+            Err(reason) => {
+                turn.leave(self.accelerator.shared(), Event::WaitsGivenUp);
+                self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)))
+            }
+        }
     }
 
     /// Looks at the descriptor that is out; goes on if it has completed or is lost.
@@ -653,8 +798,14 @@ impl Drop for AbortOnUnwind {
 }
 
 fn expect_outcome(result: Result<Outcome, Trouble>) -> Outcome {
-    // Blocking calls are not device-only, and insist on a device that has run away.
+    // Blocking calls are not device-only, do not fail under pressure, and insist on a device that has run away.
     result.expect("a blocking operation always ends with an outcome")
+}
+
+/// Names of queues, with commas between them.
+pub(crate) fn names<'a>(queues: impl Iterator<Item = &'a Queue>) -> Box<str> {
+    let names: Vec<String> = queues.map(|queue| queue.submitter().name()).collect();
+    names.join(", ").into()
 }
 
 fn reason_for(admission: Admission) -> Reason {

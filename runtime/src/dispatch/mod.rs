@@ -7,6 +7,8 @@
 //! * [`batch`]: many jobs together, with fences.
 //! * [`drain`]: the wait for everything that is out.
 //! * [`quick`]: the short way of what is most frequent.
+//! * [`pressure`]: what happens where there is no room.
+//! * [`slices`]: how much the CPU does in one poll.
 //! * [`flight`]: the way of one job through submission, waiting, resumption, and the CPU.
 
 mod batch;
@@ -15,15 +17,19 @@ mod drain;
 mod flight;
 mod job;
 mod policy;
+mod pressure;
 mod quick;
 mod record;
+mod slices;
 mod submission;
 
-pub(crate) use batch::{BatchFlight, Member, Runaway};
+pub(crate) use batch::{BatchFlight, Member, Stranded};
 pub(crate) use drain::DrainFlight;
-pub(crate) use flight::{Flight, Quickly, Trouble};
+pub(crate) use flight::{Flight, Quickly, Trouble, names};
 pub(crate) use job::{Arithmetic, Checked, Flushed, Guarded, Job, Outcome, Places};
 pub use job::{DeltaResult, DifMismatch};
 pub(crate) use policy::{Limits, Route};
 pub use policy::{Policy, Waiting};
+pub use pressure::Pressure;
 pub(crate) use quick::Templates;
+pub(crate) use slices::Rates;

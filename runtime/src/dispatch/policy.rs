@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::pressure::Pressure;
 use crate::clock;
 
 /// The limits by which an [`Accelerator`](crate::Accelerator) decides. Every one has a default that suits a tokio
@@ -21,8 +22,12 @@ pub struct Policy {
     /// Operations of fewer bytes than this are done by the CPU at once; for a batch, the bytes of all members together
     /// count. Default 4 KiB.
     pub min_device_size: usize,
-    /// How often a full queue is asked again, per submission, before the CPU does the work; at most 65,536. Default 16.
+    /// How often a full queue is asked again, per submission, before that counts as [pressure](Self::pressure); at most
+    /// 65,536. Default 16.
     pub retries: u32,
+    /// What an operation does for which there is no room: no queue that takes it has a place, or all slots are in use. Default
+    /// [`Pressure::Cpu`].
+    pub pressure: Pressure,
     /// How often one piece is resubmitted after a page fault before the CPU does the rest of it. Default 4.
     pub max_resumes: u32,
     /// How long the first poll of a small operation looks for its completion without giving up its turn, if nothing else
@@ -42,16 +47,23 @@ pub struct Policy {
     pub park_spin: Duration,
     /// How many bytes the CPU works on in one poll before other tasks get a turn. Rounded up to 4 KiB. Default 256 KiB.
     pub cpu_slice: usize,
-    /// After this time without completion the queue is asked whether it is alive, and recovered if not. At least 1 ms.
+    /// How long the CPU works in one poll before other tasks get a turn: what it does at once is at most
+    /// [`cpu_slice`](Self::cpu_slice), and no more than it is estimated to do in this time, but at least 4 KiB. The
+    /// estimate is one for each kind of operation, made of the slices before. An operation without a part that could be
+    /// done by itself takes as long as it takes. Zero is no limit. Default 50 us.
+    pub cpu_slice_time: Duration,
+    /// After this time without completion the queue is asked whether it is alive, and recovered if not. Also the grace of
+    /// those who wait for room ([`Pressure::Wait`]) and are called. At least 1 ms.
     /// Default 20 ms.
     pub dead_after: Duration,
     /// After this time without completion an operation on a live queue counts as lost, and the queue is recovered. At
     /// least 1 ms; less than the slowest operation takes costs recoveries for nothing, and less than a reset of the device
-    /// takes can wedge the driver, which does not survive a close at such a moment (Linux 7.3). Default 5 s.
+    /// takes can wedge the driver, which does not survive a close at such a moment (Linux 7.3). Also the
+    /// longest that an operation waits for room ([`Pressure::Wait`]). Default 5 s.
     pub lost_after: Duration,
     /// Lanes: independent sets of slots that threads are spread over. 0, the default, makes one per available CPU.
     pub lanes: usize,
-    /// Operations in flight per lane; what exceeds them is done by the CPU. Default 256.
+    /// Operations in flight per lane; for what exceeds them see [`pressure`](Self::pressure). Default 256.
     pub slots_per_lane: usize,
     /// How the poller thread and blocking calls wait for a completion that is not there yet. Default
     /// [`Waiting::Auto`].
@@ -80,6 +92,7 @@ impl Default for Policy {
         Self {
             min_device_size: 4096,
             retries: 16,
+            pressure: Pressure::Cpu,
             max_resumes: 4,
             spin: Duration::from_micros(2),
             spin_max_size: 16 << 10,
@@ -87,6 +100,7 @@ impl Default for Policy {
             self_wake_max_size: 512 << 10,
             park_spin: Duration::from_micros(20),
             cpu_slice: 256 << 10,
+            cpu_slice_time: Duration::from_micros(50),
             dead_after: Duration::from_millis(20),
             lost_after: Duration::from_secs(5),
             lanes: 0,

@@ -47,9 +47,21 @@ impl Submission {
     /// Takes a slot of the calling thread's lane.
     #[inline]
     pub(crate) fn acquire(shared: &Shared) -> Option<Self> {
-        let lane = shared.lane_index();
+        Self::acquire_from(shared, shared.lane_index())
+    }
+
+    /// Takes a slot of one lane.
+    #[inline]
+    pub(crate) fn acquire_from(shared: &Shared, lane: u32) -> Option<Self> {
         let (slot, _) = shared.lanes[lane as usize].acquire()?;
-        Some(Self { lane, slot, queue: 0, epoch: 0, self_wake_until: 0, armed: false })
+        Some(Self::of(lane, slot, 0, 0))
+    }
+
+    /// Takes a slot of any lane, for somebody whose turn it is.
+    pub(crate) fn acquire_anywhere(shared: &Shared) -> Option<Self> {
+        let count = shared.lanes.len() as u32;
+        let mine = shared.lane_index();
+        (0..count).map(|step| (mine + step) % count).find_map(|lane| Self::acquire_from(shared, lane))
     }
 
     /// Address of the slot's completion record.
@@ -204,6 +216,7 @@ impl Submission {
         }
         self.queue(shared).return_credit();
         lane.release_place(self.slot, place);
+        shared.room();
         true
     }
 
@@ -233,7 +246,15 @@ impl Submission {
         // Taken before the slot is somebody else's, dropped after it.
         let waker = if self.armed { lane.slot(self.slot).waker.take() } else { None };
         lane.release(self.slot);
+        shared.room();
         drop(waker);
+    }
+
+    /// As [`free`](Self::free), by somebody who is first among those who wait for room, and need not be told of it. No wait
+    /// for this slot's completion has begun.
+    pub(crate) fn free_quietly(self, shared: &Shared) {
+        debug_assert!(!self.armed);
+        self.lane(shared).release(self.slot);
     }
 
     /// The caller goes away with a descriptor out: what the device may still write moves into the slot. `cargo` is

@@ -11,6 +11,7 @@
 //! * [`watch`]: which slots the backstop poller looks after, and how it sleeps.
 //! * [`drains`]: who waits for slots of others to end.
 //! * [`sweep`]: what a worker does for the others of its lane while it is awake.
+//! * [`waiters`]: who waits for a slot, or for a place in a queue.
 //! * [`poller`]: the thread that sees to it that no completion goes unnoticed.
 
 pub(crate) mod drains;
@@ -22,6 +23,7 @@ pub(crate) mod slot;
 pub(crate) mod sweep;
 pub(crate) mod sync;
 pub(crate) mod wait;
+pub(crate) mod waiters;
 pub(crate) mod watch;
 
 #[cfg(all(test, dsa_loom))]

@@ -128,7 +128,7 @@ fn watch(shared: &Arc<Shared>) {
 /// as far as others are concerned, see [`super::watch`].
 fn wait(shared: &Shared, pass: &Pass) {
     let Some((lane, index)) = pass.example else {
-        // Only drains are waiting, which have no record of their own.
+        // Only drains are waiting, or those who wait for room, which have no record of their own.
         std::thread::yield_now();
         return;
     };
@@ -166,7 +166,9 @@ fn look(shared: &Shared, pass: &mut Pass) {
     }
     // Once for all who wait, and not under the lock that their polls take. Who comes only now may be woken too early; then
     // its poll looks for itself, and comes again.
-    let is_awaited = shared.drains.any();
+    // Who waits for room is not seen to by those who hold it: so the watchdog looks at whatever is out.
+    let is_crowded = look_after_waiters(shared);
+    let is_awaited = is_crowded || shared.drains.any();
     for (queue, out) in (0..).zip(&mut pass.out) {
         *out = if is_awaited { shared.oldest(queue, u64::MAX) } else { None };
     }
@@ -182,6 +184,18 @@ fn look(shared: &Shared, pass: &mut Pass) {
         }
         oldest.is_none() || shared.queues[queue as usize].is_runaway()
     });
+    if is_crowded {
+        pass.waiting += 1;
+        for (oldest, out) in pass.oldest.iter_mut().zip(&pass.out) {
+            *oldest = [*oldest, *out].into_iter().flatten().min();
+        }
+    }
+}
+
+/// Calls those who wait for room, as far as nobody else does. Returns whether there are any.
+fn look_after_waiters(shared: &Shared) -> bool {
+    let (grace, bound) = (clock::ticks(shared.policy.dead_after), clock::ticks(shared.policy.lost_after));
+    shared.waiters.any() && shared.waiters.look_after(clock::now(), grace, bound)
 }
 
 fn visit(shared: &Shared, lane: &Lane, index: u32) -> Seen {
@@ -192,7 +206,10 @@ fn visit(shared: &Shared, lane: &Lane, index: u32) -> Seen {
     );
     match seen {
         Seen::Woken => lane.stats.event(Event::PollerWakes),
-        Seen::Reaped => lane.stats.event(Event::OrphansReaped),
+        Seen::Reaped => {
+            lane.stats.event(Event::OrphansReaped);
+            shared.room();
+        }
         Seen::Waiting | Seen::PutBack | Seen::Gone => {}
     }
     seen
@@ -233,6 +250,7 @@ fn rest(shared: &Shared) {
     shared.bell.sleep_unless(closed.then_some(PROBE), || {
         shared.is_stopping()
             || shared.drains.any()
+            || shared.waiters.any()
             || shared.lanes.iter().any(|lane| !lane.watched.is_empty())
             || shared.queues.iter().any(|queue| queue.is_suspicious() || queue.needs_attention())
     });

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use super::custody::Custody;
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Job, Outcome, Quickly, Route, Trouble};
+use crate::dispatch::{Flight, Job, Outcome, Pressure, Quickly, Route, Trouble};
 use crate::error::{Error, Failed};
 
 /// An operation on buffers `B`.
@@ -102,6 +102,10 @@ impl<B: Send + 'static> Operation<B> {
             Ok(Outcome::BadDelta(error)) => Err(Failed::new(Error::DeltaRecord(error), self.buffers.take())),
             Ok(outcome) => Ok((Done { outcome, written: self.flight.job().written(&outcome) }, self.buffers())),
             Err(Trouble::DeviceOnly(reason)) => Err(Failed::new(Error::DeviceOnly(reason), self.buffers.take())),
+            Err(Trouble::Pressure(reason)) => {
+                let queues = self.flight.takers();
+                Err(Failed::new(Error::Pressure { reason, queues }, self.buffers.take()))
+            }
             Err(Trouble::Runaway) => {
                 self.buffers.leak();
                 Err(Failed::new(Error::Unresponsive, None))
@@ -117,6 +121,11 @@ impl<B: Send + 'static> Operation<B> {
     pub(crate) fn set_route(&mut self, route: Route) {
         assert!(self.flight.is_fresh(), "options must be set before the first poll");
         self.flight.route = route;
+    }
+
+    pub(crate) fn set_pressure(&mut self, pressure: Pressure) {
+        assert!(self.flight.is_fresh(), "options must be set before the first poll");
+        self.flight.pressure = Some(pressure);
     }
 
     pub(crate) fn set_cache_control(&mut self, on: bool) {
@@ -135,8 +144,8 @@ impl<B: Send + 'static> Drop for Operation<B> {
     #[inline]
     fn drop(&mut self) {
         // Never blocks, never frees what a device may write (invariant 1): either nothing is out and the buffers are
-        // dropped with the other fields, or they move into the slot, and the poller drops them when the device is done.
-        if self.flight.is_out() {
+        // dropped with the other fields, after it has given up its place in the line if it had one, or they move into the slot, and the poller drops them when the device is done.
+        if self.flight.is_engaged() {
             let buffers = &mut self.buffers;
             self.flight.detach(|| Box::new(buffers.hand_over()));
         }
@@ -178,6 +187,12 @@ macro_rules! operation_future {
             /// [`Error::DeviceOnly`](crate::Error::DeviceOnly).
             pub fn device_only(mut self) -> Self {
                 self.0.set_route(crate::dispatch::Route::Device);
+                self
+            }
+
+            /// What it does if there is no room for it, whatever [`Policy::pressure`](crate::Policy::pressure) says.
+            pub fn on_pressure(mut self, pressure: crate::Pressure) -> Self {
+                self.0.set_pressure(pressure);
                 self
             }
 

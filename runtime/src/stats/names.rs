@@ -173,6 +173,16 @@ names! {
         Quiesces = "quiesces",
         /// Operations whose memory was given up for good, because a device may still use it.
         Leaked = "leaked",
+        /// Times that an operation began to wait for room ([`Pressure::Wait`](crate::Pressure::Wait)). What is more than the
+        /// next three together still waits, or was forgotten.
+        WaitsBegun = "waits-begun",
+        /// Such waits that ended with the operation in a queue.
+        WaitsServed = "waits-served",
+        /// Such waits that ended without room: the queue was lost, or the time was up. The CPU does the work, unless it
+        /// must not.
+        WaitsGivenUp = "waits-given-up",
+        /// Such waits of futures that were dropped.
+        WaitsCancelled = "waits-cancelled",
     }
 }
 

@@ -13,7 +13,7 @@ pub use member::{BatchBuffers, BatchValue};
 use super::custody::Custody;
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
-use crate::dispatch::{BatchFlight, Job, Member, Route, Runaway};
+use crate::dispatch::{BatchFlight, Job, Member, Pressure, Route, Stranded};
 use crate::error::Error;
 
 /// Collects operations that travel together: as BATCH descriptors where the work queue takes them, so that many cost
@@ -47,6 +47,7 @@ pub struct Batch<S, D> {
     plans: Vec<Plan>,
     fence: bool,
     route: Route,
+    pressure: Option<Pressure>,
 }
 
 /// What a member is about, beside its buffers.
@@ -69,7 +70,14 @@ pub struct BatchItem<S, D> {
 impl Accelerator {
     /// Starts a batch; see [`Batch`].
     pub fn batch<S: StableBuf, D: StableBufMut>(&self) -> Batch<S, D> {
-        Batch { accelerator: self.clone(), buffers: Vec::new(), plans: Vec::new(), fence: false, route: Route::Auto }
+        Batch {
+            accelerator: self.clone(),
+            buffers: Vec::new(),
+            plans: Vec::new(),
+            fence: false,
+            route: Route::Auto,
+            pressure: None,
+        }
     }
 }
 
@@ -106,6 +114,14 @@ impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
         self
     }
 
+    /// What it does if there is no room for it, whatever [`Policy::pressure`](crate::Policy::pressure) says. A batch that has
+    /// something out waits for that first. With [`Pressure::Fail`] either all of it is done, or nothing, and then every
+    /// member says so.
+    pub fn on_pressure(&mut self, pressure: Pressure) -> &mut Self {
+        self.pressure = Some(pressure);
+        self
+    }
+
     /// Number of members.
     pub fn len(&self) -> usize {
         self.plans.len()
@@ -139,6 +155,7 @@ impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
             .collect();
         let mut flight = BatchFlight::new(self.accelerator, members);
         flight.route = self.route;
+        flight.pressure = self.pressure;
         Batched { flight, buffers, refused }
     }
 
@@ -196,11 +213,21 @@ impl<S: StableBuf, D: StableBufMut> Future for Batched<S, D> {
         let this = &mut *self;
         // SAFETY: the jobs were made of buffers that are valid as their traits promise; they stay in custody until the
         // flight has ended (below) or leave together with it (`drop`).
-        if let Err(Runaway) = ready!(unsafe { this.flight.poll(cx) }) {
-            this.buffers.leak();
-            this.flight.leak();
-            let items = this.refused.iter().map(|_| BatchItem { result: Err(Error::Unresponsive), buffers: None });
-            return Poll::Ready(items.collect());
+        let result = ready!(unsafe { this.flight.poll(cx) });
+        match result {
+            Ok(()) => {}
+            Err(Stranded::Pressure(reason)) => {
+                let error = Error::Pressure { reason, queues: this.flight.takers() };
+                for refused in &mut this.refused {
+                    refused.get_or_insert_with(|| error.clone());
+                }
+            }
+            Err(Stranded::Runaway) => {
+                this.buffers.leak();
+                this.flight.leak();
+                let items = this.refused.iter().map(|_| BatchItem { result: Err(Error::Unresponsive), buffers: None });
+                return Poll::Ready(items.collect());
+            }
         }
         Poll::Ready(this.items())
     }
