@@ -757,8 +757,8 @@ impl Flight {
         self.path = path;
         let lane = &self.accelerator.shared().lanes[lane as usize];
         let total = self.job.total();
-        lane.stats.operation(path, self.job.operation(), total);
-        if is_sampled(self.begun, total) {
+        let before = lane.stats.operation(path, self.job.operation(), total);
+        if is_sampled(before, total) {
             count_latency(lane, path, self.begun);
         }
     }
@@ -768,8 +768,8 @@ impl Flight {
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
 fn count_quickly(lane: &Lane, kind: QuickKind, bytes: u64, begun: u64) {
-    lane.stats.operation(Path::Device, kind.operation(), bytes);
-    if is_sampled(begun, bytes) {
+    let before = lane.stats.operation(Path::Device, kind.operation(), bytes);
+    if is_sampled(before, bytes) {
         count_latency(lane, Path::Device, begun);
     }
 }
@@ -779,13 +779,12 @@ fn count_latency(lane: &Lane, path: Path, begun: u64) {
     lane.stats.latency(path, clock::to_nanos(clock::now().saturating_sub(begun)));
 }
 
-/// Whether the latency of an operation is recorded. Of small ones only some are, because that would be a good part of what they
-/// cost: one in sixteen, by bits of the time at which they begin, which nothing that they do depends on.
+/// Whether the latency of an operation is recorded, of which so many of its kind came `before`. Of small ones only one in
+/// sixteen is, because that would be a good part of what they cost.
 #[inline]
-fn is_sampled(begun: u64, bytes: u64) -> bool {
+fn is_sampled(before: u64, bytes: u64) -> bool {
     const SMALL: u64 = 64 << 10;
-    const MASK: u64 = 0xf << 6;
-    bytes >= SMALL || begun & MASK == 0
+    bytes >= SMALL || before.is_multiple_of(16)
 }
 
 /// A panic in here would be a bug of ours; but while a device may write borrowed memory, nobody may unwind past it.

@@ -37,12 +37,13 @@ impl Recorder {
         Self::default()
     }
 
-    /// Counts a finished operation and the bytes it was asked to process. Two additions.
+    /// Counts a finished operation and the bytes it was asked to process. Two additions. Gives the number of those of its kind
+    /// that were counted before.
     #[inline]
-    pub fn operation(&self, path: Path, operation: Operation, bytes: u64) {
+    pub fn operation(&self, path: Path, operation: Operation, bytes: u64) -> u64 {
         let tally = &self.operations[path.index()][operation.index()];
-        tally.operations.fetch_add(1, Relaxed);
         tally.bytes.fetch_add(bytes, Relaxed);
+        tally.operations.fetch_add(1, Relaxed)
     }
 
     /// Adds to the latencies of a path the time from submission to completion, in nanoseconds. One addition.

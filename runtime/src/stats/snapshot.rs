@@ -73,8 +73,8 @@ impl Stats {
 
     /// The latencies of a path, from the first poll to the result, in nanoseconds, with a resolution of about 6 per cent; see
     /// [`AtomicHistogram::to_histogram`](super::AtomicHistogram::to_histogram). One sample for each operation of 64 KiB or
-    /// more, and for each batch; of smaller operations about one in sixteen gives a sample, taken at random, because
-    /// timing them all would be a good part of what they cost.
+    /// more, and for each batch; of smaller operations the first of each kind gives a sample, and then one in
+    /// sixteen, because timing them all would be a good part of what they cost.
     pub fn latency(&self, path: Path) -> Histogram<u64> {
         histogram::to_histogram(&self.latencies[path.index()])
     }

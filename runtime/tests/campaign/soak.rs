@@ -70,7 +70,7 @@ fn life(rng: &mut Rng, until: Instant) -> (u64, u64) {
             break;
         }
         let runtime = executor(rng);
-        let tasks = (0..1 + rng.below(40))
+        let tasks = (0..=rng.below(40))
             .map(|_| {
                 let (campaign, rng) = (Arc::clone(&campaign), Rng::new(rng.next()));
                 runtime.spawn(async move { campaign.task(rng, 200).await })
@@ -83,9 +83,9 @@ fn life(rng: &mut Rng, until: Instant) -> (u64, u64) {
         });
         runtime.block_on(last(rng, tasks));
         if rng.one_in(2) {
-            drop(runtime)
+            drop(runtime);
         } else {
-            runtime.shutdown_background()
+            runtime.shutdown_background();
         }
         if let Some(threads) = threads {
             threads.join().unwrap();
@@ -108,9 +108,9 @@ fn a_soak() {
     let mut rng = Rng::new(seed());
     let (begun, mut lives, mut finished, mut cancelled) = (Instant::now(), 0, 0, 0);
     while lives == 0 || begun.elapsed() < time {
-        let (these, those) = life(&mut rng, begun + time);
-        finished += these;
-        cancelled += those;
+        let ended = life(&mut rng, begun + time);
+        finished += ended.0;
+        cancelled += ended.1;
         lives += 1;
     }
     println!("{lives} accelerators, {finished} operations verified, {cancelled} cancelled, in {:?}", begun.elapsed());
