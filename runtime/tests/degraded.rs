@@ -170,3 +170,36 @@ fn a_watchdog_without_patience_is_refused() {
         assert!(error.contains("1 ms"), "{error}");
     }
 }
+
+/// What ends otherwise than by plain success is taken up by the next poll, and by the first one if it has ended by then;
+/// nobody waits for it as for something that is still out.
+#[test]
+fn an_end_without_success_is_noticed_at_once() {
+    for immediate in [false, true] {
+        let faults = [FaultRule::new(Effect::HardwareError(0x20)).opcode(opcode::MEMMOVE)];
+        let config = faults.into_iter().fold(Config::sapphire_rapids().queue(WqConfig::shared(8)), Config::fault);
+        let device = Device::new(if immediate { config.immediate() } else { config.manual() }).unwrap();
+        let mut policy = policy();
+        // As long as a future may look for itself.
+        policy.self_wake = PATIENCE;
+        let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
+        let poll = |mut operation: &mut (dyn Future<Output = Option<usize>> + Unpin)| {
+            let first = poll_once(&mut operation);
+            assert_eq!(first.is_pending(), !immediate);
+            if immediate {
+                return first;
+            }
+            assert!(device.run_one());
+            poll_once(&mut operation)
+        };
+        let mut compare = Box::pin(async { acc.compare(vec![1; 5000], vec![2; 5000]).await.unwrap().0 });
+        assert_eq!(poll(&mut compare), Poll::Ready(Some(0)));
+        let mut copy = Box::pin(async {
+            let (src, dst) = acc.copy(vec![3; 5000], vec![0; 5000]).await.unwrap();
+            assert_eq!(src, dst);
+            None
+        });
+        assert_eq!(poll(&mut copy), Poll::Ready(None));
+        assert_eq!(acc.stats().reason(Reason::DeviceError), 1);
+    }
+}

@@ -333,7 +333,8 @@ impl Flight {
         Quickly::Not
     }
 
-    /// Submits a fresh job, and looks whether it is done already: true if so; `None` if it is out, false if it is not.
+    /// Submits a fresh job, and looks whether it is done already: true if so; `None` if it is out
+    /// and may complete, false if the long way has to look after it.
     ///
     /// # Safety
     ///
@@ -368,10 +369,12 @@ impl Flight {
             lane.release_place(slot, place);
             return Some(false);
         };
-        // SAFETY: if its status is not 0, the device is done with the record of a slot that is held.
-        if place.record.status() == 0 || !quick::absorb(&mut self.job, quick.kind, &unsafe { place.record.read() }) {
+        let is_complete = place.record.status() != 0;
+        // SAFETY: its status is not 0, so that the device is done with the record of a slot that is held.
+        if !is_complete || !quick::absorb(&mut self.job, quick.kind, &unsafe { place.record.read() }) {
             self.stage = Stage::Out(Submission::of(number, slot, home.queue, epoch), Piece::new(quick.len));
-            return None;
+            // There is nothing to wait for if it has ended otherwise than by success.
+            return is_complete.then_some(false);
         }
         queue.return_credit();
         // Nobody waited just now. The poller tells whoever has come since.
@@ -392,8 +395,8 @@ impl Flight {
             return Some(false);
         }
         let (shared, job) = (self.accelerator.shared(), &mut self.job);
-        if !submission.end_quickly(shared, |record| quick::absorb(job, quick.kind, record)) {
-            return None;
+        if !submission.end_quickly(shared, |record| quick::absorb(job, quick.kind, record))? {
+            return Some(false);
         }
         count_quickly(submission.lane(shared), quick.kind, self.job.total(), self.begun);
         self.stage = Stage::Ended;

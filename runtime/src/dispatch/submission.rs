@@ -204,20 +204,24 @@ impl Submission {
         Look::Complete
     }
 
-    /// Ends the submission if the record is complete and says that all is done: gives place and slot back. Otherwise nothing has changed.
+    /// Ends the submission if the record is complete and says that all is done: gives place and slot back. `None` if it is not
+    /// complete, false if it says something else; then nothing has changed.
     #[inline]
-    pub(crate) fn end_quickly(&self, shared: &Shared, is_done: impl FnOnce(&CompletionRecord) -> bool) -> bool {
+    pub(crate) fn end_quickly(&self, shared: &Shared, is_done: impl FnOnce(&CompletionRecord) -> bool) -> Option<bool> {
         debug_assert!(!self.armed, "dropping a waker may panic, and takes more care");
         let lane = self.lane(shared);
         let place = lane.place(self.slot);
-        // SAFETY: the slot is held; if its status is not 0, the device is done with the record.
-        if place.record.status() == 0 || !is_done(&unsafe { place.record.read() }) {
-            return false;
+        if place.record.status() == 0 {
+            return None;
+        }
+        // SAFETY: the slot is held and its status is not 0, so that the device is done with the record.
+        if !is_done(&unsafe { place.record.read() }) {
+            return Some(false);
         }
         self.queue(shared).return_credit();
         lane.release_place(self.slot, place);
         shared.room();
-        true
+        Some(true)
     }
 
     /// The completion record.
