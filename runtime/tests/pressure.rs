@@ -290,6 +290,32 @@ fn a_forgotten_waiter_holds_the_others_up_for_a_while_only() {
     }
 }
 
+/// A place that was lost is given back to who comes after all; and then somebody has to call again, even if the line had been
+/// empty and the poller asleep.
+#[test]
+fn a_waiter_that_comes_back_is_called_again() {
+    let mut policy = policy(Pressure::Wait);
+    policy.slots_per_lane = 1;
+    policy.dead_after = Duration::from_millis(1);
+    policy.lost_after = Duration::from_millis(500);
+    let (device, acc) = held(WqConfig::shared(64), policy);
+    // Holds the only slot, is complete, and never looks.
+    let mut out = copy(&acc, 1);
+    assert!(poll_once(&mut out).is_pending());
+    device.run_one();
+    let counter = Counter::new();
+    let mut waiting = copy(&acc, 2);
+    assert!(poll_with(&mut waiting, &counter.waker()).is_pending());
+    eventually("it is called", || counter.count() > 0);
+    // Long enough for the place to be lost, and for the poller to fall asleep.
+    std::thread::sleep(Duration::from_millis(50));
+    let before = counter.count();
+    if poll_with(&mut waiting, &counter.waker()).is_pending() {
+        eventually("it is called again", || counter.count() > before);
+    }
+    eventually("it is done", || poll_with(&mut waiting, &counter.waker()).is_ready());
+}
+
 /// A queue that is alive and refuses for ever: what waits ends all the same, and what is told to fails or goes on at once.
 #[test]
 fn a_queue_that_refuses_for_ever() {

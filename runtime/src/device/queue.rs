@@ -249,11 +249,13 @@ impl Queue {
         // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile. The rest as in
         // `submit`.
         let verdict = unsafe { self.submitter.submit_one(&*place.descriptor()) };
-        inside.leave();
         if verdict != Verdict::Accepted {
+            // Still inside: a recovery that begins now ends what is noted here.
             self.refused(stats, verdict);
+            inside.leave();
             return None;
         }
+        inside.leave();
         stats.single();
         if self.refusals.load(Ordering::Relaxed) != 0 {
             self.refusals.store(0, Ordering::Relaxed);

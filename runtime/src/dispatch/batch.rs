@@ -459,7 +459,8 @@ impl BatchFlight {
                 Look::Complete => Ok(unsafe { submission.record(shared) }),
                 Look::Lost(reason) => Err(reason),
                 Look::Runaway => {
-                    submission.leak(&self.accelerator);
+                    // The slot is the poller's from here on: dropping the batch must not touch it.
+                    self.units.remove(at).submission.leak(&self.accelerator);
                     return Err(Runaway);
                 }
             };

@@ -362,7 +362,8 @@ impl Flight {
         unsafe { place.descriptor().write(quick::describe(&quick, flags_opcode, place.record.addr())) };
         place.record.reset();
         let now = clock::now();
-        self.begun = now;
+        // Not 0, whatever the clock says.
+        self.begun = now | 1;
         let queue = &shared.queues[home.queue as usize];
         // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
         let Some(epoch) = (unsafe { queue.submit_place(home.queue, number, &lane.stats, place, now) }) else {
@@ -419,7 +420,7 @@ impl Flight {
                         self.stage = Stage::Ended;
                         return Step::Done(Ok(self.job.outcome()));
                     }
-                    self.begun = clock::now();
+                    self.begun = clock::now() | 1;
                     // SAFETY: the caller's promise covers what the descriptor will name.
                     match unsafe { self.launch() } {
                         Ok(()) => {}

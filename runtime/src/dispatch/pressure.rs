@@ -87,9 +87,18 @@ impl Turn {
 
     /// The owner looks after its place, and leaves `waker` to be called with.
     pub(super) fn present(&mut self, shared: &Shared, waker: Option<Waker>) {
-        // In a child the line may be locked for ever, and the operation leaves it at the next try.
-        self.is_first = !shared.is_forked() && shared.waiters.present(self.ticket, self.since, waker);
         self.is_present = true;
+        // In a child the line may be locked for ever, and the operation leaves it at the next try.
+        if shared.is_forked() {
+            self.is_first = false;
+            return;
+        }
+        let is_to_be_woken = waker.is_some();
+        self.is_first = shared.waiters.present(self.ticket, self.since, waker);
+        if is_to_be_woken {
+            // The line may have been empty, if this place had been lost, and the poller asleep.
+            shared.bell.ring();
+        }
     }
 
     /// The first has tried in vain once more.

@@ -16,6 +16,7 @@ use crate::accelerator::Accelerator;
 use crate::descriptor::Capabilities;
 use crate::dispatch::Policy;
 use crate::error::Error;
+use crate::stats::Event;
 use crate::submit::{SubmissionPath, Submitter, Verdict};
 
 /// Takes everything, does nothing, and does not let itself be quiesced until told to.
@@ -134,6 +135,11 @@ fn so_is_a_batch() {
     assert!(items.iter().all(|item| item.result == Err(Error::Unresponsive) && item.buffers.is_none()));
     assert_eq!(queue.taken.load(Ordering::SeqCst), 1, "one BATCH");
     assert!(accelerator.leaked() >= 1 && !dropped.load(Ordering::SeqCst));
+    assert_eq!(
+        accelerator.stats().event(Event::Cancelled),
+        0,
+        "the slot has been given up once, and is not given up again"
+    );
 }
 
 #[test]
