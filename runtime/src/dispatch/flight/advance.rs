@@ -1,0 +1,260 @@
+//! The state machine: whatever can be done of a flight without waiting.
+
+use super::super::Route;
+use super::super::job::{Absorbed, Outcome, Piece};
+use super::super::pressure::{Pressure, Turn, is_pressure};
+use super::super::slices;
+use super::super::submission::Submission;
+use super::{Flight, Next, Stage, Step, Trouble, count_latency, is_sampled};
+use crate::clock;
+use crate::device::Admission;
+use crate::stats::{Event, Path, Reason};
+
+impl Flight {
+    /// Makes whatever progress can be made without waiting. `insist`: a caller that cannot leave its buffers behind
+    /// keeps waiting even for a device that has run away.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    #[inline]
+    pub(super) unsafe fn advance(&mut self, insist: bool) -> Step {
+        loop {
+            match self.stage {
+                Stage::Fresh => {
+                    if self.job.left() == 0 {
+                        self.stage = Stage::Ended;
+                        return Step::Done(Ok(self.job.outcome()));
+                    }
+                    self.begun = clock::now() | 1;
+                    // SAFETY: the caller's promise covers what the descriptor will name.
+                    match unsafe { self.launch() } {
+                        Ok(()) => {}
+                        Err(reason) => {
+                            if let Some(step) = self.refused(reason, !insist) {
+                                return step;
+                            }
+                        }
+                    }
+                }
+                Stage::Queued(turn) => {
+                    // SAFETY: the caller's promise; nothing is out.
+                    if let Some(step) = unsafe { self.take_turn(turn) } {
+                        return step;
+                    }
+                }
+                Stage::Out(submission, piece) => {
+                    // SAFETY: the caller's promise.
+                    match unsafe { self.collect(submission, piece, insist) } {
+                        Next::Waiting => return Step::Waiting,
+                        Next::Submitted => {}
+                        Next::Done(outcome) => {
+                            self.record(Path::Device, submission.lane);
+                            return Step::Done(Ok(outcome));
+                        }
+                        Next::Cpu(reason) => {
+                            if let Some(step) = self.refused(reason, false) {
+                                return step;
+                            }
+                        }
+                        // The first slice of it at once: a device's bound is usually close.
+                        Next::Refine => self.stage = Stage::Refine,
+                        Next::Runaway => return Step::Done(Err(Trouble::Runaway)),
+                    }
+                }
+                Stage::Cpu(reason) => {
+                    // SAFETY: the caller's promise, and no descriptor is out.
+                    let Some(outcome) = (unsafe { self.slice() }) else { return Step::Sliced };
+                    return self.ended_on_cpu(outcome, reason);
+                }
+                Stage::Refine => {
+                    // SAFETY: as above.
+                    let Some(outcome) = (unsafe { self.slice() }) else { return Step::Sliced };
+                    self.stage = Stage::Ended;
+                    self.record(Path::Device, self.accelerator.shared().lane_index());
+                    return Step::Done(Ok(outcome));
+                }
+                Stage::Ended => panic!("an operation was polled after it had completed"),
+            }
+        }
+    }
+
+    /// Does a slice on the CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`]; nothing is out.
+    #[inline]
+    unsafe fn slice(&mut self) -> Option<Outcome> {
+        let rates = &self.accelerator.shared().rates;
+        let (piece, outcome) = match rates.ticks() {
+            // What is small takes as long as it takes.
+            Some(ticks) if self.job.left() > slices::LEAST => {
+                let operation = self.job.operation();
+                let piece = self.job.next_slice(rates.slice(operation, ticks, rates.most()));
+                let begun = clock::now();
+                // SAFETY: the caller's promise.
+                let outcome = unsafe { self.job.run(piece) };
+                rates.learn(operation, piece, clock::now().saturating_sub(begun));
+                (piece, outcome)
+            }
+            _ => {
+                let piece = self.job.next_slice(rates.most());
+                // SAFETY: the caller's promise.
+                (piece, unsafe { self.job.run(piece) })
+            }
+        };
+        match self.job.absorb(piece, outcome) {
+            Absorbed::Done(outcome) => Some(outcome),
+            Absorbed::More | Absorbed::Refine => None,
+        }
+    }
+
+    /// Finds a slot and a queue for the next piece, unless others are first.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    #[inline]
+    unsafe fn launch(&mut self) -> Result<(), Reason> {
+        let shared = self.accelerator.shared();
+        if self.route == Route::Cpu {
+            return Err(Reason::Forced);
+        }
+        if shared.queues.is_empty() {
+            return Err(Reason::NoDevice);
+        }
+        if self.route == Route::Auto && self.job.total() < shared.policy.min_device_size as u64 {
+            return Err(Reason::BelowThreshold);
+        }
+        if self.job.is_for_cpu() {
+            return Err(Reason::Unsupported);
+        }
+        if shared.is_forked() {
+            return Err(Reason::Forked);
+        }
+        let is_turn = matches!(self.stage, Stage::Queued(_));
+        if !is_turn && shared.waiters.any() {
+            return Err(Reason::QueueFull);
+        }
+        let slot = if is_turn { Submission::acquire_anywhere(shared) } else { Submission::acquire(shared) };
+        let mut submission = slot.ok_or(Reason::NoSlot)?;
+        let now = if is_turn { clock::now() } else { self.begun };
+        let mut reason = Reason::DeviceLost;
+        for index in shared.queues_from(submission.lane) {
+            let queue = &shared.queues[index as usize];
+            if !queue.is_open() {
+                continue;
+            }
+            let caps = queue.capabilities();
+            let piece = self.job.next_piece(caps);
+            let record = submission.record_addr(shared);
+            let Ok(descriptor) = self.job.describe(piece, record, self.cache_control, caps) else {
+                // One that has no room would take it.
+                if reason != Reason::QueueFull {
+                    reason = Reason::Unsupported;
+                }
+                continue;
+            };
+            // SAFETY: the caller's promise; nothing is out on a fresh slot.
+            match unsafe { submission.send(shared, index, &descriptor, now) } {
+                Admission::Accepted => {
+                    self.stage = Stage::Out(submission, Piece::new(piece));
+                    return Ok(());
+                }
+                Admission::Full => reason = Reason::QueueFull,
+                Admission::Closed => {}
+            }
+        }
+        if is_turn {
+            submission.free_quietly(shared);
+        } else {
+            submission.free(shared);
+        }
+        Err(reason)
+    }
+
+    /// No device takes it, or the next part of it, and none has it: it waits for room, fails if it `may_fail`, or goes on by
+    /// the CPU. `None` is for another round.
+    #[cold]
+    fn refused(&mut self, reason: Reason, may_fail: bool) -> Option<Step> {
+        let shared = self.accelerator.shared();
+        if is_pressure(reason) {
+            match self.pressure.unwrap_or(shared.policy.pressure) {
+                Pressure::Wait => {
+                    self.stage = Stage::Queued(Turn::new(shared, reason));
+                    return Some(Step::Queued);
+                }
+                Pressure::Fail if may_fail => {
+                    self.stage = Stage::Ended;
+                    return Some(Step::Done(Err(Trouble::Pressure(reason))));
+                }
+                Pressure::Fail | Pressure::Cpu => {}
+            }
+        }
+        self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)))
+    }
+
+    /// Tries once more if it is first among those who wait. `None` is for another round.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`]; nothing is out.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_turn(&mut self, turn: Turn) -> Option<Step> {
+        if let Some(reason) = turn.is_over(self.accelerator.shared()) {
+            turn.leave(self.accelerator.shared(), Event::WaitsGivenUp);
+            return self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)));
+        }
+        if !turn.is_first {
+            return Some(Step::Queued);
+        }
+        // SAFETY: the caller's promise.
+        match unsafe { self.launch() } {
+            Ok(()) => {
+                turn.leave(self.accelerator.shared(), Event::WaitsServed);
+                None
+            }
+            Err(reason) if is_pressure(reason) => {
+                if let Stage::Queued(turn) = &mut self.stage {
+                    turn.tried(reason);
+                }
+                Some(Step::Queued)
+            }
+            Err(reason) => {
+                turn.leave(self.accelerator.shared(), Event::WaitsGivenUp);
+                self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)))
+            }
+        }
+    }
+
+    fn ended_on_cpu(&mut self, outcome: Outcome, reason: Reason) -> Step {
+        self.stage = Stage::Ended;
+        let lane = self.accelerator.shared().lane_index();
+        self.accelerator.shared().lanes[lane as usize].stats.reason(reason);
+        self.record(Path::Cpu, lane);
+        Step::Done(Ok(outcome))
+    }
+
+    /// From now on the CPU does it, unless it must not.
+    fn fall_back(&mut self, reason: Reason) -> Option<Trouble> {
+        if self.route == Route::Device {
+            self.stage = Stage::Ended;
+            return Some(Trouble::DeviceOnly(reason));
+        }
+        self.stage = Stage::Cpu(reason);
+        None
+    }
+
+    #[inline]
+    fn record(&mut self, path: Path, lane: u32) {
+        self.path = path;
+        let lane = &self.accelerator.shared().lanes[lane as usize];
+        let total = self.job.total();
+        let before = lane.stats.operation(path, self.job.operation(), total);
+        if is_sampled(before, total) {
+            count_latency(lane, path, self.begun);
+        }
+    }
+}
