@@ -152,11 +152,14 @@ impl Shared {
         !self.is_stopping()
     }
 
-    /// A worker that submits to `lane` is about to park: wakes what has completed. If nothing has, and something is out, it
+    /// A worker that submits to `lane` is about to park: sends what is collected, and wakes what has completed. If nothing has, and something is out, it
     /// goes on looking for `patience` ticks of the clock.
     ///
     /// What is left is the poller's, which has watched over it since it was armed (see [`crate::lane::sweep`]).
     pub(crate) fn before_park(&self, lane: u32, patience: u64) {
+        if !self.lanes[lane as usize].collector.is_empty() {
+            self.flush(lane);
+        }
         let watched = &self.lanes[lane as usize].watched;
         let armed = watched.armed();
         if armed == 0 {

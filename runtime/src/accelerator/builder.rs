@@ -13,8 +13,8 @@ use super::hardware::{self, Unused};
 use crate::device::{Criteria, Roots};
 use crate::dispatch::Policy;
 use crate::error::BuildError;
-use crate::lane::poller;
 use crate::lane::wait::Waiter;
+use crate::lane::{collect, poller};
 use crate::submit::Submitter;
 use crate::submit::kernel::SubmitBy;
 
@@ -218,6 +218,7 @@ fn check(policy: &Policy) -> Result<(), BuildError> {
             usize::MAX,
             "must be at least 1 ms; the value is in microseconds",
         ),
+        ("batch_limit", policy.batch_limit, 1, collect::MOST, "must be between 1 and 64"),
         ("retries", policy.retries as usize, 0, 1 << 16, "must be at most 65,536"),
         ("max_resumes", policy.max_resumes as usize, 0, 255, "must be at most 255"),
     ];

@@ -183,7 +183,7 @@ impl Accelerator {
 
     fn assemble(policy: Policy, submitters: Vec<Box<dyn Submitter>>, unused: Vec<Unused>) -> Self {
         let queues = submitters.into_iter().map(|submitter| Queue::new(submitter, policy.lanes)).collect();
-        let lanes = (0..policy.lanes).map(|_| Lane::new(policy.slots_per_lane)).collect();
+        let lanes = (0..policy.lanes).map(|_| Lane::new(policy.slots_per_lane, policy.batch_limit)).collect();
         let limits = Limits::new(&policy);
         let shared = Arc::new(Shared::new(lanes, queues, policy));
         Self(Arc::new(Inner { shared, limits, unused }))

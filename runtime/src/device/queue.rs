@@ -147,7 +147,8 @@ impl Queue {
 
     /// Submits `descriptors`, at least one, in order, from lane number `lane`, and tries `retries` more times while the
     /// queue is full. Says how many the device has got. `stamp` is called with the epoch once the gate is known to be
-    /// open, before anything is submitted.
+    /// open, before anything is submitted; `refuse` with how many the device has got if that is not all, and before the gate is
+    /// left, so that no recovery comes in between.
     ///
     /// # Safety
     ///
@@ -161,13 +162,16 @@ impl Queue {
         descriptors: &[Descriptor],
         retries: u32,
         stamp: impl FnOnce(u32),
+        refuse: impl FnOnce(usize),
     ) -> (usize, Admission) {
         let granted = self.take_credits(descriptors.len());
         if granted == 0 {
+            refuse(0);
             return (0, Admission::Full);
         }
         let Some(inside) = self.gate.enter(lane) else {
             self.return_credits(granted);
+            refuse(0);
             return (0, Admission::Closed);
         };
         stamp(self.epoch.load(Ordering::Relaxed));
@@ -207,6 +211,9 @@ impl Queue {
                 }
             }
         };
+        if accepted != descriptors.len() {
+            refuse(accepted);
+        }
         inside.leave();
         self.return_credits(granted - accepted);
         if accepted != 0 {
@@ -263,6 +270,16 @@ impl Queue {
         Some(epoch)
     }
 
+    /// Calls `f` inside the gate, for lane number `lane`, if it is open and the epoch is `epoch`: as long as `f` runs nobody
+    /// recovers the queue.
+    pub(crate) fn inside(&self, lane: u32, epoch: u32, f: impl FnOnce()) {
+        let Some(inside) = self.gate.enter(lane) else { return };
+        if self.epoch() == epoch {
+            f();
+        }
+        inside.leave();
+    }
+
     /// Takes note that a descriptor was not accepted.
     #[cold]
     fn refused(&self, stats: &Recorder, verdict: Verdict) {
@@ -295,7 +312,7 @@ impl Queue {
         &*self.submitter
     }
 
-    /// An accepted descriptor has completed or is lost.
+    /// An accepted descriptor that has a place of its own has completed or is lost.
     #[inline]
     pub(crate) fn return_credit(&self) {
         self.return_credits(1);

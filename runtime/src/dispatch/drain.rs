@@ -74,6 +74,10 @@ impl DrainFlight {
                 coop.made_progress();
                 return Poll::Ready(result.map(|_| ()));
             }
+            if self.is_fresh() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             // All parts must end, so it does not matter which is waited for.
             let out = self.parts.iter_mut().find_map(|part| match part {
                 Part::Out(submission) => Some(submission),
@@ -100,6 +104,10 @@ impl DrainFlight {
         let mut round = 0u32;
         // It insists, so there is no other end.
         while self.look(true) == Ok(false) {
+            if self.is_fresh() {
+                std::thread::yield_now();
+                continue;
+            }
             round = round.saturating_add(1);
             let shared = self.accelerator.shared();
             for (queue, part) in (0..).zip(&self.parts) {
@@ -135,6 +143,10 @@ impl DrainFlight {
     fn look(&mut self, insist: bool) -> Result<bool, Runaway> {
         assert!(self.stage != Stage::Ended, "an operation was polled after it had completed");
         if self.stage == Stage::Fresh {
+            // What has been collected was given to the accelerator before. Who sends it will not take long.
+            if !self.accelerator.shared().flush_all() {
+                return Ok(false);
+            }
             self.begin();
         }
         let mut is_over = true;
@@ -194,7 +206,7 @@ impl DrainFlight {
             Look::Waiting => return Ok(()),
             // SAFETY: it is complete.
             Look::Complete if unsafe { submission.record(shared) }.status == status::SUCCESS => Part::Ended,
-            Look::Complete => {
+            Look::Complete | Look::NotTaken => {
                 self.reason = Some(Reason::DeviceError);
                 Part::Watched
             }

@@ -13,6 +13,7 @@
 
 mod batch;
 pub mod choice;
+mod collected;
 mod drain;
 mod flight;
 mod job;

@@ -22,6 +22,14 @@ pub struct Policy {
     /// Operations of fewer bytes than this are done by the CPU at once; for a batch, the bytes of all members together
     /// count. Default 4 KiB.
     pub min_device_size: usize,
+    /// How many operations a lane collects, at most 64, before it sends them to its queue, together: by one BATCH descriptor,
+    /// or one `write(2)`. An operation that finds nothing in flight on its lane is sent at once. The others are sent
+    /// when there are so many, when what was in flight has completed, when one of them is polled again, before
+    /// the worker parks (with [hooks](crate::executor)), and by the poller thread if it is awake. 1 sends each by itself at
+    /// once. Default 32.
+    pub batch_limit: usize,
+    /// The largest operation, in bytes, that is collected. Default 16 KiB.
+    pub batch_max_size: usize,
     /// How often a full queue is asked again, per submission, before that counts as [pressure](Self::pressure); at most
     /// 65,536. Default 16.
     pub retries: u32,
@@ -91,6 +99,8 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             min_device_size: 4096,
+            batch_limit: 32,
+            batch_max_size: 16 << 10,
             retries: 16,
             pressure: Pressure::Cpu,
             max_resumes: 4,

@@ -11,7 +11,7 @@ use idxd_sys::{CompletionRecord, Descriptor};
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::{Admission, Queue};
-use crate::lane::slot::Cargo;
+use crate::lane::slot::{Cargo, With};
 use crate::lane::sweep::Effort;
 use crate::lane::{Fate, Lane};
 use crate::shared::Shared;
@@ -37,6 +37,8 @@ pub(crate) enum Look {
     Waiting,
     /// The record is complete.
     Complete,
+    /// It was collected, and no device has taken it, or will.
+    NotTaken,
     /// It will never complete, and no device works on it.
     Lost(Reason),
     /// It may complete, or be worked on, at any time in the future; nobody can tell or prevent it.
@@ -99,10 +101,11 @@ impl Submission {
         // vouches for the rest.
         let (_, admission) = unsafe {
             let place = std::slice::from_raw_parts(lane.descriptor(slot), 1);
-            target.submit(self.lane, &lane.stats, place, retries, |epoch| {
+            let stamp = |epoch| {
                 self.epoch = epoch;
                 lane.slot(slot).stamp(queue, epoch, now);
-            })
+            };
+            target.submit(self.lane, &lane.stats, place, retries, stamp, |_| {})
         };
         alert(shared, target, admission);
         admission
@@ -135,12 +138,13 @@ impl Submission {
         let lane = all[0].lane(shared);
         // SAFETY: the caller's promise.
         let (accepted, admission) = unsafe {
-            target.submit(number, &lane.stats, descriptors, shared.policy.retries, |epoch| {
+            let stamp = |epoch| {
                 for one in all {
                     one.epoch = epoch;
                     lane.slot(one.slot).stamp(queue, epoch, now);
                 }
-            })
+            };
+            target.submit(number, &lane.stats, descriptors, shared.policy.retries, stamp, |_| {})
         };
         alert(shared, target, admission);
         (accepted, admission)
@@ -179,29 +183,55 @@ impl Submission {
     /// Whether the descriptor can be expected to complete, as far as is known.
     #[inline]
     pub(crate) fn is_ordinary(&self, shared: &Shared) -> bool {
-        self.queue(shared).fate(self.epoch) == Fate::Open && !shared.is_forked()
+        self.fate(shared) == Fate::Open && !shared.is_forked()
+    }
+
+    /// What has become of the descriptor as long as its record is not complete.
+    #[inline]
+    fn fate(&self, shared: &Shared) -> Fate {
+        self.lane(shared).slot(self.slot).fate(|queue, epoch| shared.queues[queue as usize].fate(epoch))
     }
 
     /// Looks at the record. `insist`: somebody who cannot leave the memory behind waits even for a runaway device.
     /// After anything but `Waiting` and `Runaway` the queue's credit has been returned, once.
     #[inline]
     pub(crate) fn look(&self, shared: &Shared, insist: bool) -> Look {
-        let (lane, queue) = (self.lane(shared), self.queue(shared));
+        let lane = self.lane(shared);
         if lane.status(self.slot) == 0 {
-            match queue.fate(self.epoch) {
+            match self.fate(shared) {
                 Fate::Lost => {}
-                _ if shared.is_forked() => {}
+                _ if shared.is_forked() => {
+                    // Nobody sends it in this process.
+                    lane.collector.unstage(self.slot);
+                }
                 Fate::Runaway if !insist => return Look::Runaway,
                 Fate::Open | Fate::Runaway => return Look::Waiting,
             }
             // The new epoch was published after the quiesce: what is not complete now never will be.
             if lane.status(self.slot) == 0 {
-                queue.return_credit();
+                self.return_credit(shared);
                 return Look::Lost(if shared.is_forked() { Reason::Forked } else { Reason::DeviceLost });
             }
         }
-        queue.return_credit();
-        Look::Complete
+        self.return_credit(shared);
+        if lane.slot(self.slot).stamped().with() == With::Nobody { Look::NotTaken } else { Look::Complete }
+    }
+
+    /// Gives back its place in the queue, if it has one of its own. It has ended.
+    #[inline]
+    fn return_credit(&self, shared: &Shared) {
+        let stamp = self.lane(shared).slot(self.slot).stamped();
+        if stamp.has_credit() {
+            shared.queues[stamp.queue() as usize].return_credit();
+        }
+    }
+
+    /// Sends it, if it is only collected so far. Otherwise it is as it was.
+    #[inline]
+    pub(crate) fn send_staged(&self, shared: &Shared) {
+        if self.lane(shared).slot(self.slot).stamped().with() == With::Lane {
+            shared.send_staged(self.lane, self.slot);
+        }
     }
 
     /// Ends the submission if the record is complete and says that all is done: gives place and slot back. `None` if it is not
@@ -218,9 +248,13 @@ impl Submission {
         if !is_done(&unsafe { place.record.read() }) {
             return Some(false);
         }
-        self.queue(shared).return_credit();
+        self.return_credit(shared);
         lane.release_place(self.slot, place);
         shared.room();
+        // Nothing is left to wait for: what was collected meanwhile goes now.
+        if lane.only_collects(self.slot) {
+            shared.flush(self.lane);
+        }
         Some(true)
     }
 
@@ -251,6 +285,9 @@ impl Submission {
         let waker = if self.armed { lane.slot(self.slot).waker.take() } else { None };
         lane.release(self.slot);
         shared.room();
+        if lane.only_collects(self.slot) {
+            shared.flush(self.lane);
+        }
         drop(waker);
     }
 
@@ -266,8 +303,12 @@ impl Submission {
     pub(crate) fn detach(self, shared: &Shared, cargo: impl FnOnce() -> Box<dyn Cargo>) {
         let lane = self.lane(shared);
         lane.stats.event(Event::Cancelled);
+        if lane.collector.unstage(self.slot) {
+            // Nobody has it but the lane.
+            return self.free(shared);
+        }
         match self.look(shared, false) {
-            Look::Complete | Look::Lost(_) => self.free(shared),
+            Look::Complete | Look::NotTaken | Look::Lost(_) => self.free(shared),
             Look::Waiting | Look::Runaway => {
                 lane.orphan(self.slot, cargo());
                 shared.bell.ring();
@@ -303,6 +344,8 @@ impl Submission {
             self.self_wake_until = now + patience;
             // With company in flight there is better to do than to look at one record: poll the others.
             if limits.spin != 0 && size <= shared.policy.spin_max_size as u64 && lane.is_quiet() {
+                // What it was collected behind has gone.
+                self.send_staged(shared);
                 let until = now + limits.spin;
                 while clock::now() < until {
                     if lane.status(self.slot) != 0 {
@@ -317,6 +360,7 @@ impl Submission {
             cx.waker().wake_by_ref();
             return false;
         }
+        self.send_staged(shared);
         // Out of patience: leave it to the poller. Register, publish, ring, then look once more (see `lane::watch`).
         // `AtomicWaker` does not survive a panic of the user's inside `register`: the waker that is in the slot is taken
         // out first, and dropped last, and one whose cloning panics does so here.
@@ -327,7 +371,7 @@ impl Submission {
         lane.slot(self.slot).waker.register(cx.waker());
         lane.watched.insert(self.slot);
         shared.bell.ring();
-        lane.status(self.slot) != 0 || self.queue(shared).fate(self.epoch) != Fate::Open
+        lane.status(self.slot) != 0 || self.fate(shared) != Fate::Open
     }
 
     /// One step of blocking waiting; counts up from 1. Recovers the queue if it has died.
@@ -352,7 +396,7 @@ impl Submission {
             _ if round < waits + YIELDS => std::thread::yield_now(),
             _ => {
                 std::thread::sleep(Duration::from_micros(50));
-                let (_, _, at) = self.lane(shared).slot(self.slot).stamped();
+                let at = self.lane(shared).slot(self.slot).submitted_at();
                 shared.watch_over(self.queue(shared), self.epoch, at);
             }
         }

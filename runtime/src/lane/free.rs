@@ -73,6 +73,15 @@ impl FreeList {
         self.hint.store(place, Ordering::Relaxed);
     }
 
+    /// The slots beside this one that are taken, it included, at about this moment, as bits.
+    #[inline]
+    pub(crate) fn taken_beside(&self, index: u32) -> u64 {
+        let place = (index / 64) as usize;
+        let slots = self.slots - place * 64;
+        let all = if slots < 64 { (1 << slots) - 1 } else { u64::MAX };
+        all & !self.words[place].load(Ordering::Relaxed)
+    }
+
     /// How many slots are taken at about this moment.
     pub(crate) fn taken(&self) -> usize {
         let free: u32 = self.words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();

@@ -39,7 +39,12 @@ struct World {
 
 impl World {
     fn new() -> Arc<Self> {
-        Arc::new(Self { lane: Lane::new(1), bell: Bell::new(), epoch: AtomicU32::new(0), stop: AtomicBool::new(false) })
+        Arc::new(Self {
+            lane: Lane::new(1, 0),
+            bell: Bell::new(),
+            epoch: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+        })
     }
 
     /// The poller's loop without its clock: look at what is watched, sleep if there is nothing, leave when told to and

@@ -7,6 +7,7 @@
 //! * [`slot`]: ownership of one operation, the state machine.
 //! * [`records`]: the memory that the device writes.
 //! * [`free`]: which slots nobody has.
+//! * [`collect`]: operations that travel together.
 //! * [`gate`]: keeping submitters out of a queue that is being recovered.
 //! * [`watch`]: which slots the backstop poller looks after, and how it sleeps.
 //! * [`drains`]: who waits for slots of others to end.
@@ -14,6 +15,7 @@
 //! * [`waiters`]: who waits for a slot, or for a place in a queue.
 //! * [`poller`]: the thread that sees to it that no completion goes unnoticed.
 
+pub(crate) mod collect;
 pub(crate) mod drains;
 pub(crate) mod free;
 pub(crate) mod gate;
@@ -33,6 +35,7 @@ use std::cell::UnsafeCell;
 
 use idxd_sys::{CompletionRecord, Descriptor};
 
+use self::collect::Collector;
 use self::free::FreeList;
 use self::records::RecordCell;
 use self::slot::{Cargo, NOT_SUBMITTED, Slot, State};
@@ -44,6 +47,7 @@ use crate::stats::Recorder;
 pub(crate) struct Lane {
     places: Box<[Place]>,
     free: FreeList,
+    pub(crate) collector: Collector,
     pub(crate) watched: WatchSet,
     pub(crate) stats: Recorder,
 }
@@ -126,12 +130,22 @@ pub(crate) enum Seen {
     Gone,
 }
 
+/// How many lists a lane has: enough for half of its slots, since the other half is what is collected meanwhile.
+const fn lists_for(slots: usize, batch_limit: usize) -> usize {
+    if batch_limit < 2 {
+        return 0;
+    }
+    let lists = slots / 2 / batch_limit;
+    if lists < 2 { 2 } else { lists }
+}
+
 impl Lane {
-    /// A lane of `slots` slots.
-    pub(crate) fn new(slots: usize) -> Self {
+    /// A lane of `slots` slots that collects up to `batch_limit` of them.
+    pub(crate) fn new(slots: usize, batch_limit: usize) -> Self {
         Self {
             places: (0..slots).map(|_| Place::new()).collect(),
             free: FreeList::new(slots),
+            collector: Collector::new(slots, lists_for(slots, batch_limit), batch_limit),
             watched: WatchSet::new(slots),
             stats: Recorder::new(),
         }
@@ -189,6 +203,20 @@ impl Lane {
         self.free.is_at_most_one_taken()
     }
 
+    /// Whether another slot beside this one is in use, and not staged: what is collected now has something to wait for.
+    #[inline]
+    pub(crate) fn has_company(&self, index: u32) -> bool {
+        let others = self.free.taken_beside(index) & !(1 << (index % 64));
+        others & !self.collector.staged_beside(index) != 0
+    }
+
+    /// Whether what is in use beside this slot is staged, all of it, and something is: nothing is left to wait for.
+    #[inline]
+    pub(crate) fn only_collects(&self, index: u32) -> bool {
+        let staged = self.collector.staged_beside(index);
+        staged != 0 && self.free.taken_beside(index) & !staged == 0
+    }
+
     /// The address of a slot's completion record.
     #[inline]
     pub(crate) fn record_addr(&self, index: u32) -> u64 {
@@ -224,9 +252,10 @@ impl Lane {
             let is_taken = matches!(slot.word().state(), State::Held | State::Orphaned);
             // The stamp after the status: where that is cleared, an earlier submission's time is gone.
             let is_incomplete = is_taken && record.status() == 0;
-            let (its, epoch, at) = slot.stamped();
-            let is_out = is_incomplete && its == queue && at != NOT_SUBMITTED && at <= until;
-            (is_out && fate(epoch) != Fate::Lost).then_some((at, epoch))
+            let (stamp, at) = (slot.stamped(), slot.submitted_at());
+            let is_its = stamp.queue() == queue && stamp.is_with_device();
+            let is_out = is_incomplete && is_its && at != NOT_SUBMITTED && at <= until;
+            (is_out && fate(stamp.epoch()) != Fate::Lost).then_some((at, stamp.epoch()))
         });
         out.min()
     }
@@ -261,7 +290,6 @@ impl Lane {
     pub(crate) fn visit(&self, index: u32, fate: impl Fn(u32, u32) -> Fate, returned: impl FnOnce(u32)) -> Seen {
         let slot = self.slot(index);
         let word = slot.word();
-        let (queue, epoch, _) = slot.stamped();
         match word.state() {
             State::Free | State::Claimed => {
                 self.watched.remove(index);
@@ -274,19 +302,23 @@ impl Lane {
                 Seen::Gone
             }
             State::Held => {
-                if self.status(index) == 0 && matches!(fate(queue, epoch), Fate::Open) {
+                if self.status(index) == 0 && matches!(slot.fate(fate), Fate::Open) {
                     return Seen::Waiting;
                 }
                 self.wake_holder(index)
             }
             State::Orphaned => {
-                if self.status(index) == 0 && !matches!(fate(queue, epoch), Fate::Lost) {
+                if self.status(index) == 0 && !matches!(slot.fate(fate), Fate::Lost) {
                     return Seen::Waiting;
                 }
+                // What it says of a place in the queue is final only now.
+                let stamp = slot.stamped();
                 let Some(cargo) = slot.claim(word) else { return Seen::Gone };
                 self.watched.remove(index);
                 let waker = slot.waker.take();
-                returned(queue);
+                if stamp.has_credit() {
+                    returned(stamp.queue());
+                }
                 slot.retire();
                 self.free.push(index);
                 // Last, and guarded: these are the user's buffers and their `Drop` may panic.
@@ -301,11 +333,10 @@ impl Lane {
     /// the poller, since what they drop is the user's, who may hold a lock while the worker polls.
     pub(crate) fn visit_held(&self, index: u32, fate: impl Fn(u32, u32) -> Fate) -> Seen {
         let slot = self.slot(index);
-        let (state, (queue, epoch, _)) = (slot.word().state(), slot.stamped());
-        if state != State::Held {
+        if slot.word().state() != State::Held {
             return Seen::Gone;
         }
-        if self.status(index) == 0 && matches!(fate(queue, epoch), Fate::Open) {
+        if self.status(index) == 0 && matches!(slot.fate(fate), Fate::Open) {
             return Seen::Waiting;
         }
         self.wake_holder(index)
@@ -348,7 +379,7 @@ mod tests {
     /// What it was stamped with for an earlier submission is long ago, and would look like a descriptor that is lost.
     #[test]
     fn a_slot_that_is_being_filled_is_not_the_oldest() {
-        let lane = Lane::new(1);
+        let lane = Lane::new(1, 0);
         let oldest = || lane.oldest(0, u64::MAX, |_| Fate::Open);
         for at in [5, 6] {
             let (index, _) = lane.acquire().expect("it was given back");

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
+use super::slot::With;
 use super::wait::{Pace, Step};
 use super::{Lane, Seen, contain};
 use crate::clock;
@@ -24,6 +25,10 @@ const PROBE: Duration = Duration::from_millis(50);
 
 /// How long a shutdown waits for orphans by itself before it quiesces the queues.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// How long what a lane has collected may wait for somebody to send it, while the poller is awake; and how long a member of a
+/// batch is waited for before somebody asks what has become of the batch.
+const TICK: Duration = Duration::from_micros(50);
 
 /// What one pass over the watched slots found.
 struct Pass {
@@ -149,25 +154,34 @@ fn look(shared: &Shared, pass: &mut Pass) {
     pass.example = None;
     pass.progress = false;
     pass.oldest.fill(None);
+    let tick = clock::ticks(TICK);
+    let mut is_overdue = false;
     for (number, lane) in shared.lanes.iter().enumerate() {
         lane.watched.for_each(|index| match visit(shared, lane, index) {
             Seen::Waiting | Seen::PutBack => {
                 pass.waiting += 1;
                 pass.example = Some((number, index));
-                let (queue, epoch, at) = lane.slot(index).stamped();
-                let oldest = &mut pass.oldest[queue as usize];
-                if oldest.is_none_or(|(oldest, _)| at < oldest) {
-                    *oldest = Some((at, epoch));
+                let (stamp, at) = (lane.slot(index).stamped(), lane.slot(index).submitted_at());
+                is_overdue |= stamp.with() == With::List && clock::now().saturating_sub(at) > tick;
+                let oldest = &mut pass.oldest[stamp.queue() as usize];
+                if stamp.is_with_device() && oldest.is_none_or(|(oldest, _)| at < oldest) {
+                    *oldest = Some((at, stamp.epoch()));
                 }
             }
             Seen::Woken | Seen::Reaped => pass.progress = true,
             Seen::Gone => {}
         });
+        shared.flush_stale(number as u32, tick);
     }
     // Once for all who wait, and not under the lock that their polls take. Who comes only now may be woken too early; then
     // its poll looks for itself, and comes again.
     // Who waits for room is not seen to by those who hold it: so the watchdog looks at whatever is out.
     let is_crowded = look_after_waiters(shared);
+    // Ended batches hold places that others may want, and know what has become of members that have no record. At the end they
+    // must not have anything that is about to be freed.
+    if (is_overdue || is_crowded || shared.is_stopping()) && !shared.reap_lists() && shared.is_stopping() {
+        pass.waiting += 1;
+    }
     let is_awaited = is_crowded || shared.drains.any();
     for (queue, out) in (0..).zip(&mut pass.out) {
         *out = if is_awaited { shared.oldest(queue, u64::MAX) } else { None };

@@ -7,6 +7,10 @@
 //! record: the status byte is read as an atomic through a raw pointer, and the other bytes only after an Acquire load
 //! has seen the status that the device stored last.
 
+/// The status of a record that no device has written. It is none of the specification's, but nothing depends on that: the
+/// slot's stamp says the same ([`super::slot::With::Nobody`]).
+const NOT_TAKEN: u8 = 0x7f;
+
 #[cfg(not(dsa_loom))]
 mod imp {
     use std::cell::UnsafeCell;
@@ -45,6 +49,12 @@ mod imp {
             // The submission orders it before anything the device does. Release: whoever sees it sees that the slot's stamp
             // is gone.
             self.status_byte().store(0, Ordering::Release);
+        }
+
+        /// Completes it in the device's place: nobody has the descriptor, or will. See [`super::NOT_TAKEN`].
+        pub(crate) fn set_not_taken(&self) {
+            // Release: whoever sees it sees the slot's stamp, which says the same.
+            self.status_byte().store(super::NOT_TAKEN, Ordering::Release);
         }
 
         /// The whole record.
@@ -98,6 +108,10 @@ mod imp {
 
         pub(crate) fn reset(&self) {
             self.status.store(0, Ordering::Release);
+        }
+
+        pub(crate) fn set_not_taken(&self) {
+            self.status.store(super::NOT_TAKEN, Ordering::Release);
         }
 
         pub(crate) unsafe fn get(&self) -> &CompletionRecord {

@@ -26,7 +26,8 @@
 
 use std::fmt;
 
-use super::sync::{AtomicU32, AtomicU64, AtomicWaker, Ordering, UnsafeCell};
+use super::Fate;
+use super::sync::{AtomicU64, AtomicWaker, Ordering, UnsafeCell};
 
 /// What a dropped future leaves behind: anything that must live until the device is done, dropped by the reaper.
 pub(crate) trait Cargo: Send {}
@@ -76,15 +77,73 @@ impl fmt::Debug for Word {
     }
 }
 
+/// Who has a slot's descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum With {
+    /// The device, by itself: a place in the queue is its own until it ends.
+    Device,
+    /// The device, in the list of a batch that others share: the place in the queue is the list's.
+    List,
+    /// It is staged, or on its way: nobody yet.
+    Lane,
+    /// Nobody any more: the queue has not taken it. The record has a status all the same, which says so.
+    Nobody,
+}
+
+/// Where a slot's descriptor went: index of the queue, the queue's epoch at the time, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+const WITH_SHIFT: u32 = 30;
+const QUEUE_MASK: u64 = (1 << WITH_SHIFT) - 1;
+
+impl Stamp {
+    #[inline]
+    pub(crate) const fn new(queue: u32, epoch: u32, with: With) -> Self {
+        Self((epoch as u64) << 32 | (with as u64) << WITH_SHIFT | queue as u64)
+    }
+
+    #[inline]
+    pub(crate) const fn queue(self) -> u32 {
+        (self.0 & QUEUE_MASK) as u32
+    }
+
+    #[inline]
+    pub(crate) const fn epoch(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
+    pub(crate) const fn with(self) -> With {
+        match self.0 >> WITH_SHIFT & 3 {
+            0 => With::Device,
+            1 => With::List,
+            2 => With::Lane,
+            _ => With::Nobody,
+        }
+    }
+
+    /// Whether a device has it, or had.
+    #[inline]
+    pub(crate) const fn is_with_device(self) -> bool {
+        matches!(self.with(), With::Device | With::List)
+    }
+
+    /// Whether a place in the queue comes back when it ends.
+    #[inline]
+    pub(crate) const fn has_credit(self) -> bool {
+        matches!(self.with(), With::Device)
+    }
+}
+
 /// One operation in flight, one cache line.
 #[cfg_attr(not(dsa_loom), repr(align(64)))]
 pub(crate) struct Slot {
     word: AtomicU64,
     /// Clock ticks at submission, for the watchdog, or [`NOT_SUBMITTED`].
     submitted_at: AtomicU64,
-    /// Index of the queue the descriptor went to, and that queue's epoch at the time.
-    queue: AtomicU32,
-    epoch: AtomicU32,
+    /// A [`Stamp`], in one word because it changes while others look.
+    stamp: AtomicU64,
     pub(crate) waker: AtomicWaker,
     cargo: UnsafeCell<Option<Box<dyn Cargo>>>,
 }
@@ -105,8 +164,7 @@ impl Slot {
         Self {
             word: AtomicU64::new(Word::new(0, State::Free).0),
             submitted_at: AtomicU64::new(NOT_SUBMITTED),
-            queue: AtomicU32::new(0),
-            epoch: AtomicU32::new(0),
+            stamp: AtomicU64::new(0),
             waker: AtomicWaker::new(),
             cargo: UnsafeCell::new(None),
         }
@@ -137,18 +195,43 @@ impl Slot {
     /// Notes where and when the descriptor went; by the holder, before it submits.
     #[inline]
     pub(crate) fn stamp(&self, queue: u32, epoch: u32, now: u64) {
-        self.queue.store(queue, Ordering::Relaxed);
-        self.epoch.store(epoch, Ordering::Relaxed);
+        self.restamp(Stamp::new(queue, epoch, With::Device));
         self.submitted_at.store(now, Ordering::Relaxed);
     }
 
-    /// Queue, epoch and submission time, as last stamped.
-    pub(crate) fn stamped(&self) -> (u32, u32, u64) {
-        (
-            self.queue.load(Ordering::Relaxed),
-            self.epoch.load(Ordering::Relaxed),
-            self.submitted_at.load(Ordering::Relaxed),
-        )
+    /// Notes that the descriptor waits to be sent to a queue together with others; by the holder, before it stages the slot.
+    #[inline]
+    pub(crate) fn stamp_staged(&self, queue: u32, now: u64) {
+        self.restamp(Stamp::new(queue, 0, With::Lane));
+        self.submitted_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Notes what has become of a descriptor that was staged; by the thread that sends it, see [`super::collect`].
+    #[inline]
+    pub(super) fn restamp(&self, stamp: Stamp) {
+        self.stamp.store(stamp.0, Ordering::Relaxed);
+    }
+
+    /// Where the descriptor went.
+    ///
+    /// Who has seen the record complete sees what holds for that completion.
+    #[inline]
+    pub(crate) fn stamped(&self) -> Stamp {
+        Stamp(self.stamp.load(Ordering::Relaxed))
+    }
+
+    /// What has become of a descriptor whose record is not complete; `fate` says it of a queue and an epoch. What is with no
+    /// device yet has nothing to fear.
+    #[inline]
+    pub(crate) fn fate(&self, fate: impl Fn(u32, u32) -> Fate) -> Fate {
+        let stamp = self.stamped();
+        if stamp.is_with_device() { fate(stamp.queue(), stamp.epoch()) } else { Fate::Open }
+    }
+
+    /// When the descriptor went, or was staged, or [`NOT_SUBMITTED`].
+    #[inline]
+    pub(crate) fn submitted_at(&self) -> u64 {
+        self.submitted_at.load(Ordering::Relaxed)
     }
 
     /// HELD to FREE. The caller holds the slot, no descriptor of it is with a device, and it puts the index back on

@@ -150,6 +150,9 @@ names! {
         Flushes = "flushes",
         /// BATCH descriptors among the submissions. Their members count as operations, each for itself.
         Batches = "batches",
+        /// Operations, each awaited by itself, that a lane collected and sent together, as members of one BATCH descriptor
+        /// ([`Policy::batch_limit`](crate::Policy::batch_limit)).
+        Collected = "collected",
         /// Submissions that a queue refused for the moment.
         Retries = "retries",
         /// Partial completions: page faults that a device reported.

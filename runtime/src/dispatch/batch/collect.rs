@@ -25,6 +25,8 @@ impl BatchFlight {
                 }
                 // SAFETY: it is complete.
                 Look::Complete => Ok(unsafe { submission.record(shared) }),
+                // Units are not collected, but it would be no more than that.
+                Look::NotTaken => Err(Reason::QueueFull),
                 Look::Lost(reason) => Err(reason),
                 Look::Runaway => {
                     // The slot is the poller's from here on: dropping the batch must not touch it.

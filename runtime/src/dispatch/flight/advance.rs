@@ -47,7 +47,7 @@ impl Flight {
                     // SAFETY: the caller's promise.
                     match unsafe { self.collect(submission, piece, insist) } {
                         Next::Waiting => return Step::Waiting,
-                        Next::Submitted => {}
+                        Next::Submitted | Next::NotTaken => {}
                         Next::Done(outcome) => {
                             self.record(Path::Device, submission.lane);
                             return Step::Done(Ok(outcome));

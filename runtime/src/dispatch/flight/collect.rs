@@ -22,6 +22,11 @@ impl Flight {
         match submission.look(shared, insist) {
             Look::Waiting => return Next::Waiting,
             Look::Complete => {}
+            Look::NotTaken => {
+                self.stage = Stage::Fresh;
+                submission.free(shared);
+                return Next::NotTaken;
+            }
             Look::Lost(reason) => {
                 self.stage = Stage::Ended;
                 submission.free(shared);

@@ -104,6 +104,8 @@ enum Step {
 /// How it goes on with a descriptor that was out. Where nothing is out any more, the stage is `Ended` already.
 enum Next {
     Waiting,
+    /// It begins again, by itself.
+    NotTaken,
     Submitted,
     Done(Outcome),
     Cpu(Reason),

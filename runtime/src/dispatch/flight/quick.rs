@@ -25,7 +25,14 @@ impl Flight {
             // SAFETY: the caller's promise.
             unsafe { self.launch_quickly() }
         } else {
-            self.collect_quickly()
+            let ended = self.collect_quickly();
+            // Everything that was polled together with it has been by now.
+            if ended.is_none()
+                && let Stage::Out(submission, _) = &self.stage
+            {
+                submission.send_staged(self.accelerator.shared());
+            }
+            ended
         };
         match ended {
             Some(true) => Quickly::Done,
@@ -78,6 +85,15 @@ impl Flight {
         // Not 0, whatever the clock says.
         self.begun = now | 1;
         let queue = &shared.queues[home.queue as usize];
+        if quick.len <= shared.policy.batch_max_size as u64 && lane.has_company(slot) && shared.may_collect(queue) {
+            place.slot.stamp_staged(home.queue, now);
+            self.stage = Stage::Out(Submission::of(number, slot, home.queue, 0), Piece::new(quick.len));
+            // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
+            if unsafe { lane.collector.stage(slot) } >= shared.policy.batch_limit as u32 {
+                shared.flush(number);
+            }
+            return None;
+        }
         // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
         let Some(epoch) = (unsafe { queue.submit_place(home.queue, number, &lane.stats, place, now) }) else {
             lane.release_place(slot, place);

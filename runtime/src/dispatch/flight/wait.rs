@@ -100,6 +100,10 @@ impl Flight {
                     rounds = if left == self.job.left() { rounds.saturating_add(1) } else { 1 };
                     left = self.job.left();
                     if let Stage::Out(submission, _) = &self.stage {
+                        if rounds == 1 {
+                            // This thread polls nothing for a while.
+                            self.accelerator.shared().flush_mine();
+                        }
                         submission.wait_round(self.accelerator.shared(), rounds);
                     }
                 }

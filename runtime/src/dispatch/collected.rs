@@ -1,0 +1,139 @@
+//! What a lane has collected ([`crate::lane::collect`]), and the queue that gets it.
+
+use idxd_sys::{Descriptor, opcode};
+
+use crate::clock;
+use crate::descriptor::Batch;
+use crate::device::Queue;
+use crate::lane::collect::Link;
+use crate::lane::{Fate, Lane};
+use crate::shared::Shared;
+use crate::stats::Event;
+
+/// A lane and its home queue. There is one.
+struct Way<'a> {
+    shared: &'a Shared,
+    number: u32,
+    lane: &'a Lane,
+    home: u32,
+    queue: &'a Queue,
+}
+
+impl Link for Way<'_> {
+    fn queue(&self) -> u32 {
+        self.home
+    }
+
+    fn batch_limits(&self) -> (usize, usize) {
+        let caps = self.queue.capabilities();
+        let most = if caps.supports(opcode::BATCH) { caps.max_batch_size() as usize } else { 0 };
+        (caps.min_batch_size() as usize, most.min(self.shared.policy.batch_limit))
+    }
+
+    fn batch(&self, list: u64, count: u32, record: u64) -> Option<Descriptor> {
+        Batch::new(list, count).record(record).build(self.queue.capabilities()).ok()
+    }
+
+    unsafe fn send(&self, descriptors: &[Descriptor], stamp: impl FnOnce(u32), refuse: impl FnOnce(usize)) {
+        let stats = &self.lane.stats;
+        let retries = self.shared.policy.retries;
+        // SAFETY: the caller's promise.
+        let (accepted, _) = unsafe { self.queue.submit(self.number, stats, descriptors, retries, stamp, refuse) };
+        if accepted != 0 && descriptors[0].opcode() == opcode::BATCH {
+            stats.event(Event::Batches);
+            stats.events(Event::Collected, u64::from(descriptors[0].xfer_size));
+        }
+        if accepted != descriptors.len() && self.queue.is_suspicious() {
+            self.shared.bell.ring();
+        }
+    }
+
+    fn inside(&self, epoch: u32, f: impl FnOnce()) {
+        self.queue.inside(self.number, epoch, f);
+    }
+
+    fn is_lost(&self, epoch: u32) -> bool {
+        self.queue.fate(epoch) == Fate::Lost
+    }
+
+    fn return_credit(&self) {
+        self.queue.return_credit();
+    }
+}
+
+impl Shared {
+    fn way(&self, number: u32) -> Way<'_> {
+        let home = self.homes[number as usize].queue;
+        Way { shared: self, number, lane: &self.lanes[number as usize], home, queue: &self.queues[home as usize] }
+    }
+
+    /// Whether lanes collect at all.
+    fn collects(&self) -> bool {
+        self.policy.batch_limit > 1 && !self.queues.is_empty() && !self.is_forked()
+    }
+
+    /// Whether an operation may be collected for a queue, because it is expected to take it.
+    #[inline]
+    pub(crate) fn may_collect(&self, queue: &Queue) -> bool {
+        self.policy.batch_limit > 1 && queue.is_open()
+    }
+
+    /// Sends what a lane has collected. False if another thread is at it.
+    #[inline(never)]
+    pub(crate) fn flush(&self, number: u32) -> bool {
+        // In a child nothing is sent; who polls there finds that out by itself.
+        if !self.collects() {
+            return true;
+        }
+        let way = self.way(number);
+        way.lane.collector.flush(way.lane, &way)
+    }
+
+    /// Sends what the calling thread's lane has collected: it will not be polling for a while.
+    pub(crate) fn flush_mine(&self) {
+        if let Some(number) = self.lane_if_known()
+            && !self.lanes[number as usize].collector.is_empty()
+        {
+            self.flush(number);
+        }
+    }
+
+    /// Sends what all lanes have collected. False if another thread is at it somewhere.
+    pub(crate) fn flush_all(&self) -> bool {
+        (0..self.lanes.len() as u32).fold(true, |all, number| self.flush(number) && all)
+    }
+
+    /// Sends the descriptor of a slot that the caller holds, if it is staged, with whatever else is.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn send_staged(&self, number: u32, slot: u32) {
+        let collector = &self.lanes[number as usize].collector;
+        if collector.is_staged(slot) && !self.flush(number) && self.collects() {
+            // The other one has left it, or comes to it just now.
+            let way = self.way(number);
+            collector.send_alone(way.lane, &way, slot);
+        }
+    }
+
+    /// Sends what a lane has collected if that has waited for `patience` ticks of the clock.
+    pub(crate) fn flush_stale(&self, number: u32, patience: u64) {
+        let lane = &self.lanes[number as usize];
+        let since = lane.collector.first().map(|slot| lane.slot(slot).submitted_at());
+        if since.is_some_and(|since| clock::now().saturating_sub(since) > patience) {
+            self.flush(number);
+        }
+    }
+
+    /// Takes back the places in queues, and the lists, of batches that have ended, in every lane. True if nothing of any
+    /// lane is in a batch that has not.
+    pub(crate) fn reap_lists(&self) -> bool {
+        if !self.collects() {
+            return true;
+        }
+        let lanes = 0..self.lanes.len() as u32;
+        lanes.fold(true, |all, number| {
+            let way = self.way(number);
+            way.lane.collector.reap(way.lane, &way) && all
+        })
+    }
+}

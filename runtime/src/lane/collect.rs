@@ -1,0 +1,360 @@
+//! Collecting: operations of one lane that travel together.
+//!
+//! A future that finds its lane busy does not submit by itself. It fills its slot, *stages* it and goes on; somebody sends
+//! what is staged later, all of it at once: one batch descriptor, one entry in the queue, one store to the device.
+//!
+//! **Who has a staged slot.** Its holder still holds it. Beside that there is one bit for each slot, and whoever
+//! clears it decides what becomes of the descriptor:
+//!
+//! * the holder, when it goes away: then nothing has been sent, and the slot is free at once;
+//! * whoever *flushes*: it takes all bits, and must either get the descriptors to the device or say that it could not.
+//!
+//! The two never wait for each other. A flusher says what it does through the slot's [`Stamp`], which only it changes
+//! from then on, and in the end through the record: the device writes that, or the flusher does in the device's place when no
+//! device has the descriptor ([`With::Nobody`]). So to a holder, to an orphan's reaper and to the poller a slot that
+//! was flushed is an operation in flight like any other, and one that was refused is one that has completed.
+//!
+//! **What is said where.** A slot is stamped, and a refusal is noted, inside the queue's gate. Between the two nobody can
+//! take the descriptor for one that went down with its queue: the epoch does not change while somebody is inside. (A slot
+//! that is still stamped [`With::Lane`] is lost with no queue.)
+//!
+//! **Lists.** A batch reads its members from a list that belongs to the lane. Its record says when the list may be used
+//! again, and that nothing more will be heard of members whose records are still empty.
+//!
+//! One thread of a lane flushes at a time, and nobody waits for it: who comes second leaves its slot to the first, or takes
+//! it back and submits it alone.
+
+use std::cell::Cell;
+
+use idxd_sys::{Descriptor, status};
+
+use super::records::RecordCell;
+use super::slot::{Slot, Stamp, State, With};
+use super::sync::{AtomicBool, AtomicU64, Ordering, UnsafeCell};
+use super::{DescriptorCell, Lane};
+
+/// Most members of one list.
+pub(crate) const MOST: usize = 64;
+
+/// What a collector needs to know of the queue that takes what it has collected.
+pub(crate) trait Link {
+    /// Its number.
+    fn queue(&self) -> u32;
+
+    /// Least and most members of a batch that it takes; most is 0 if it takes none.
+    fn batch_limits(&self) -> (usize, usize);
+
+    /// The descriptor of a batch of `count` members in the list at address `list`, with its record at address `record`.
+    fn batch(&self, list: u64, count: u32, record: u64) -> Option<Descriptor>;
+
+    /// Submits. `stamp` is called with the epoch before that, inside the gate; `refuse` with how many the device has got, if
+    /// that is not all: then nobody has the others. That is inside the gate too if `stamp` has been called.
+    ///
+    /// # Safety
+    ///
+    /// As for [`crate::device::Queue::submit`].
+    unsafe fn send(&self, descriptors: &[Descriptor], stamp: impl FnOnce(u32), refuse: impl FnOnce(usize));
+
+    /// Calls `f` inside the gate if it is open and the epoch is this.
+    fn inside(&self, epoch: u32, f: impl FnOnce());
+
+    /// Whether what was submitted in this epoch went down with the queue.
+    fn is_lost(&self, epoch: u32) -> bool;
+
+    /// A batch has ended.
+    fn return_credit(&self);
+}
+
+/// What one lane has collected, and the lists by which it travels.
+pub(crate) struct Collector {
+    /// A bit is set while its slot is staged.
+    words: Box<[AtomicU64]>,
+    /// Whether a thread has `book`.
+    busy: AtomicBool,
+    book: UnsafeCell<Book>,
+    /// What a device reads and writes. Outside of `book`, which is borrowed whole.
+    lists: Box<[List]>,
+}
+
+// SAFETY: `book` is reached by the thread alone that has changed `busy` from false to true, until it stores false: see
+// `Sending`. The exchange acquires what that store released. `lists` are `Sync` by themselves.
+unsafe impl Sync for Collector {}
+// SAFETY: nothing in it is tied to a thread.
+unsafe impl Send for Collector {}
+
+/// Memory of one batch.
+struct List {
+    descriptors: Box<[DescriptorCell]>,
+    record: RecordCell,
+}
+
+/// What the flushing thread knows of the lists.
+struct Book {
+    entries: Box<[Entry]>,
+    /// Descriptors that are sent without a list, together.
+    run: Vec<Descriptor>,
+}
+
+struct Entry {
+    /// The epoch in which it went out; `Err` if that is not known, which leaves it out for ever.
+    out: Option<Result<u32, ()>>,
+    /// Slot and generation.
+    members: Vec<(u32, u64)>,
+}
+
+impl Collector {
+    /// For a lane of `slots` slots, with `lists` lists of `limit` members, which is at most [`MOST`].
+    pub(crate) fn new(slots: usize, lists: usize, limit: usize) -> Self {
+        let limit = limit.min(MOST);
+        let list =
+            |_| List { descriptors: (0..limit).map(|_| DescriptorCell::new()).collect(), record: RecordCell::new() };
+        let entry = |_| Entry { out: None, members: Vec::with_capacity(limit) };
+        Self {
+            words: (0..slots.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            busy: AtomicBool::new(false),
+            book: UnsafeCell::new(Book { entries: (0..lists).map(entry).collect(), run: Vec::with_capacity(MOST) }),
+            lists: (0..lists).map(list).collect(),
+        }
+    }
+
+    /// Stages a slot: its holder has filled and stamped it, and has reset the record. Says how many are staged beside it, it included.
+    ///
+    /// # Safety
+    ///
+    /// The descriptor names the slot's record, and memory that stays valid, and is not touched against what the descriptor
+    /// does, until the record is complete, the epoch of the slot's stamp is over, or [`unstage`](Self::unstage) has said so.
+    #[inline]
+    pub(crate) unsafe fn stage(&self, index: u32) -> u32 {
+        // Release: whoever takes the bit sees what the slot was filled with.
+        self.word(index).fetch_or(bit(index), Ordering::Release).count_ones() + 1
+    }
+
+    /// Whether a slot is staged at this moment.
+    #[inline]
+    pub(crate) fn is_staged(&self, index: u32) -> bool {
+        self.word(index).load(Ordering::Relaxed) & bit(index) != 0
+    }
+
+    /// Takes a slot back, for its holder. If true nobody has sent it, or will.
+    #[inline]
+    pub(crate) fn unstage(&self, index: u32) -> bool {
+        self.is_staged(index) && self.word(index).fetch_and(!bit(index), Ordering::Acquire) & bit(index) != 0
+    }
+
+    /// The staged slots beside this one, at about this moment, as bits.
+    #[inline]
+    pub(super) fn staged_beside(&self, index: u32) -> u64 {
+        self.word(index).load(Ordering::Relaxed)
+    }
+
+    /// Whether anything is staged.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| word.load(Ordering::Relaxed) == 0)
+    }
+
+    /// One of the slots that are staged.
+    pub(crate) fn first(&self) -> Option<u32> {
+        (0..).zip(&self.words).find_map(|(place, word)| {
+            let bits = word.load(Ordering::Relaxed);
+            (bits != 0).then(|| place * 64 + bits.trailing_zeros())
+        })
+    }
+
+    /// Sends what is staged. False if another thread is at it.
+    pub(crate) fn flush(&self, lane: &Lane, link: &impl Link) -> bool {
+        let Some(sending) = self.begin() else { return false };
+        sending.with_book(|book| {
+            self.reap_lists(book, lane, link);
+            self.send(book, lane, link);
+        });
+        true
+    }
+
+    /// Sends one staged slot by itself, unless another thread has taken it.
+    pub(crate) fn send_alone(&self, lane: &Lane, link: &impl Link, index: u32) {
+        if self.unstage(index) {
+            send_one(lane, link, index);
+        }
+    }
+
+    /// Takes back the lists of batches that have ended. Says whether nothing of the lane can still be read or written by a
+    /// batch; false if another thread is at it.
+    pub(crate) fn reap(&self, lane: &Lane, link: &impl Link) -> bool {
+        let Some(sending) = self.begin() else { return false };
+        sending.with_book(|book| {
+            self.reap_lists(book, lane, link);
+            book.entries.iter().all(|entry| entry.out.is_none())
+        })
+    }
+
+    fn begin(&self) -> Option<Sending<'_>> {
+        let is_mine = !self.busy.load(Ordering::Relaxed) && !self.busy.swap(true, Ordering::Acquire);
+        is_mine.then_some(Sending(self))
+    }
+
+    #[inline]
+    fn word(&self, index: u32) -> &AtomicU64 {
+        &self.words[(index / 64) as usize]
+    }
+
+    fn reap_lists(&self, book: &mut Book, lane: &Lane, link: &impl Link) {
+        for (entry, list) in book.entries.iter_mut().zip(&self.lists) {
+            let Some(Ok(epoch)) = entry.out else { continue };
+            let ended = match list.record.status() {
+                0 => link.is_lost(epoch),
+                status::SUCCESS => true,
+                // Members that the device has not come to. Once the epoch is over they are told by that.
+                _ => {
+                    link.inside(epoch, || entry.members.iter().for_each(|member| give_up(lane, *member)));
+                    true
+                }
+            };
+            if ended {
+                entry.out = None;
+                link.return_credit();
+            }
+        }
+    }
+
+    fn send(&self, book: &mut Book, lane: &Lane, link: &impl Link) {
+        let (least, most) = link.batch_limits();
+        let most = most.min(self.lists.first().map_or(0, |list| list.descriptors.len()));
+        let limit = if most < 2 { MOST } else { most };
+        let mut chunk = Chunk { lane, slots: [0; MOST], len: 0 };
+        for (place, word) in (0..).zip(&self.words) {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            // Acquire: see `stage`.
+            let mut bits = word.swap(0, Ordering::Acquire);
+            while bits != 0 {
+                chunk.slots[chunk.len] = place * 64 + bits.trailing_zeros();
+                chunk.len += 1;
+                bits &= bits - 1;
+                if chunk.len == limit {
+                    self.send_chunk(book, &mut chunk, link, least, most);
+                }
+            }
+        }
+        self.send_chunk(book, &mut chunk, link, least, most);
+    }
+
+    /// Sends some slots, whose bits this thread has taken, and forgets them.
+    fn send_chunk(&self, book: &mut Book, chunk: &mut Chunk<'_>, link: &impl Link, least: usize, most: usize) {
+        let (lane, count) = (chunk.lane, chunk.len);
+        let slots = chunk.slots;
+        let slots = &slots[..count];
+        let queue = link.queue();
+        // From here on each has its stamp or its refusal.
+        let stamp = |epoch, with| {
+            let stamp = Stamp::new(queue, epoch, with);
+            slots.iter().for_each(|&index| lane.slot(index).restamp(stamp));
+        };
+        let refuse = |accepted: usize| slots[accepted..].iter().for_each(|&index| not_taken(lane, index));
+        let free = book.entries.iter().position(|entry| entry.out.is_none());
+        if let Some(at) = free.filter(|_| count > 1 && (least..=most).contains(&count)) {
+            let (entry, list) = (&mut book.entries[at], &self.lists[at]);
+            entry.members.clear();
+            for (&index, cell) in slots.iter().zip(&list.descriptors) {
+                // SAFETY: a holder does not write the descriptor of a slot that is staged, or out. No batch has the list.
+                unsafe { cell.get().write(lane.descriptor(index).read()) };
+                entry.members.push((index, lane.slot(index).word().generation()));
+            }
+            list.record.reset();
+            let address = list.descriptors.as_ptr().expose_provenance() as u64;
+            if let Some(batch) = link.batch(address, count as u32, list.record.addr()) {
+                // Whatever happens in there: the list is not used again unless it is known to have ended.
+                entry.out = Some(Err(()));
+                let (epoch, refused) = (Cell::new(None), Cell::new(false));
+                let batch_stamp = |its| {
+                    epoch.set(Some(its));
+                    stamp(its, With::List);
+                };
+                let batch_refuse = |_| {
+                    refused.set(true);
+                    refuse(0);
+                };
+                chunk.len = 0;
+                // SAFETY: for what members name see `Collector::stage`. List and batch record live as long as the lane, which is
+                // kept until its queues are closed, and are not used before the same.
+                unsafe { link.send(&[batch], batch_stamp, batch_refuse) };
+                entry.out = if refused.get() { None } else { Some(epoch.get().ok_or(())) };
+                return;
+            }
+        }
+        chunk.len = 0;
+        match slots {
+            [] => {}
+            &[index] => send_one(lane, link, index),
+            _ => {
+                book.run.clear();
+                // SAFETY: as above.
+                book.run.extend(slots.iter().map(|&index| unsafe { lane.descriptor(index).read() }));
+                // SAFETY: see `Collector::stage`.
+                unsafe { link.send(&book.run, |epoch| stamp(epoch, With::Device), refuse) };
+            }
+        }
+    }
+}
+
+/// The right to use the book.
+struct Sending<'a>(&'a Collector);
+
+impl Sending<'_> {
+    fn with_book<R>(&self, f: impl FnOnce(&mut Book) -> R) -> R {
+        // SAFETY: see the `Sync` of `Collector`; there is one `Sending` at a time, and `f` cannot reach another.
+        self.0.book.with_mut(|book| f(unsafe { &mut *book }))
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+/// Slots whose bits have been taken and that have not been passed on. A panic does not leave them with nobody.
+struct Chunk<'a> {
+    lane: &'a Lane,
+    slots: [u32; MOST],
+    len: usize,
+}
+
+impl Drop for Chunk<'_> {
+    fn drop(&mut self) {
+        self.slots[..self.len].iter().for_each(|&index| not_taken(self.lane, index));
+    }
+}
+
+/// Sends a slot whose bit this thread has taken, from its own memory: neighbours go to different places of a portal.
+fn send_one(lane: &Lane, link: &impl Link, index: u32) {
+    let stamp = |epoch| lane.slot(index).restamp(Stamp::new(link.queue(), epoch, With::Device));
+    // SAFETY: who staged it vouches for what the descriptor names, see `Collector::stage`. The reference lives only for the
+    // submission, and nobody writes the descriptor of a slot that is staged, or out.
+    unsafe { link.send(std::slice::from_raw_parts(lane.descriptor(index), 1), stamp, |_| not_taken(lane, index)) };
+}
+
+/// Says that no device has the descriptor of a slot, whose bit this thread has taken.
+fn not_taken(lane: &Lane, index: u32) {
+    let slot = lane.slot(index);
+    slot.restamp(Stamp::new(slot.stamped().queue(), 0, With::Nobody));
+    lane.place(index).record.set_not_taken();
+}
+
+/// The same for a member of a batch that has ended, if the device has not completed it. Inside the gate.
+fn give_up(lane: &Lane, (index, generation): (u32, u64)) {
+    let slot: &Slot = lane.slot(index);
+    let word = slot.word();
+    // As long as it is in this state it stays in it: its record is empty, and only its end, ours or that of the epoch, which lasts,
+    // makes its owner give it up.
+    let is_same = word.generation() == generation && matches!(word.state(), State::Held | State::Orphaned);
+    if is_same && lane.status(index) == 0 && slot.stamped().with() == With::List {
+        not_taken(lane, index);
+    }
+}
+
+#[inline]
+const fn bit(index: u32) -> u64 {
+    1 << (index % 64)
+}
