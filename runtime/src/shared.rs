@@ -53,12 +53,14 @@ pub(crate) struct Home {
 impl Home {
     /// Lanes start at different queues. Without a queue nothing goes the short way.
     fn of(lane: usize, queues: &[Queue]) -> Self {
-        if queues.is_empty() {
-            return Self::default();
-        }
-        let queue = lane % queues.len();
+        let Some(queue) = home_of(lane, queues) else { return Self::default() };
         Self { queue: queue as u32, templates: Templates::of(queues[queue].capabilities()) }
     }
+}
+
+/// The queue that lane number `lane` tries first.
+pub(crate) fn home_of(lane: usize, queues: &[Queue]) -> Option<usize> {
+    lane.checked_rem(queues.len())
 }
 
 impl Shared {

@@ -14,10 +14,10 @@ pub use self::hardware::Unused;
 pub use self::shutdown::{Ending, Shutdown};
 use crate::descriptor::Capabilities;
 use crate::device::{Queue, QueueError};
-use crate::dispatch::{Limits, Policy, Waiting};
+use crate::dispatch::{self, Limits, Policy, Waiting};
 use crate::lane::Lane;
 use crate::process::ForkLock;
-use crate::shared::Shared;
+use crate::shared::{Shared, home_of};
 use crate::stats::Stats;
 use crate::submit::{SubmissionPath, Submitter};
 
@@ -182,8 +182,9 @@ impl Accelerator {
     }
 
     fn assemble(policy: Policy, submitters: Vec<Box<dyn Submitter>>, unused: Vec<Unused>) -> Self {
-        let queues = submitters.into_iter().map(|submitter| Queue::new(submitter, policy.lanes)).collect();
-        let lanes = (0..policy.lanes).map(|_| Lane::new(policy.slots_per_lane, policy.batch_limit)).collect();
+        let queues: Box<[_]> = submitters.into_iter().map(|submitter| Queue::new(submitter, policy.lanes)).collect();
+        let home = |lane| home_of(lane, &queues).map(|queue| queues[queue].capabilities());
+        let lanes = (0..policy.lanes).map(|number| dispatch::lane(&policy, home(number))).collect();
         let limits = Limits::new(&policy);
         let shared = Arc::new(Shared::new(lanes, queues, policy));
         Self(Arc::new(Inner { shared, limits, unused }))

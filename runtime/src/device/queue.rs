@@ -318,6 +318,18 @@ impl Queue {
         self.return_credits(1);
     }
 
+    /// Whether it counts its places itself: a dedicated queue.
+    #[inline]
+    pub(crate) fn has_credits(&self) -> bool {
+        self.credits.is_some()
+    }
+
+    /// Whether there is a place at this moment, as far as that is known.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.credits.as_ref().is_none_or(|credits| credits.load(Ordering::Relaxed) != 0)
+    }
+
     #[inline]
     fn return_credits(&self, count: usize) {
         if let Some(credits) = &self.credits

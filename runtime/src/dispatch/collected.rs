@@ -2,8 +2,9 @@
 
 use idxd_sys::{Descriptor, opcode};
 
+use super::policy::Policy;
 use crate::clock;
-use crate::descriptor::Batch;
+use crate::descriptor::{Batch, Capabilities};
 use crate::device::Queue;
 use crate::lane::collect::Link;
 use crate::lane::{Fate, Lane};
@@ -24,10 +25,8 @@ impl Link for Way<'_> {
         self.home
     }
 
-    fn batch_limits(&self) -> (usize, usize) {
-        let caps = self.queue.capabilities();
-        let most = if caps.supports(opcode::BATCH) { caps.max_batch_size() as usize } else { 0 };
-        (caps.min_batch_size() as usize, most.min(self.shared.policy.batch_limit))
+    fn least(&self) -> usize {
+        self.queue.capabilities().min_batch_size() as usize
     }
 
     fn batch(&self, list: u64, count: u32, record: u64) -> Option<Descriptor> {
@@ -59,6 +58,18 @@ impl Link for Way<'_> {
     fn return_credit(&self) {
         self.queue.return_credit();
     }
+}
+
+/// A lane that collects for a queue with these capabilities, or for none.
+pub(crate) fn lane(policy: &Policy, caps: Option<&Capabilities>) -> Lane {
+    let takes_batches = caps.is_some_and(|caps| caps.supports(opcode::BATCH) && policy.batch_limit > 1);
+    let limit = match caps {
+        Some(caps) if takes_batches => policy.batch_limit.min(caps.max_batch_size() as usize),
+        _ => policy.batch_limit,
+    };
+    // Enough for half of the slots, since the other half is what is collected meanwhile.
+    let lists = if takes_batches { (policy.slots_per_lane / 2 / limit.max(1)).max(2) } else { 0 };
+    Lane::new(policy.slots_per_lane, limit, lists)
 }
 
 impl Shared {
@@ -121,6 +132,15 @@ impl Shared {
         let since = lane.collector.first().map(|slot| lane.slot(slot).submitted_at());
         if since.is_some_and(|since| clock::now().saturating_sub(since) > patience) {
             self.flush(number);
+        }
+    }
+
+    /// Takes back the places in a full queue of batches that have ended. True if it has room now.
+    #[cold]
+    pub(crate) fn makes_room(&self, queue: &Queue) -> bool {
+        queue.has_credits() && {
+            self.reap_lists();
+            queue.has_room()
         }
     }
 

@@ -25,6 +25,7 @@ mod slices;
 mod submission;
 
 pub(crate) use batch::{BatchFlight, Member, Stranded};
+pub(crate) use collected::lane;
 pub(crate) use drain::DrainFlight;
 pub(crate) use flight::{Flight, Quickly, Trouble, names};
 pub(crate) use job::{Arithmetic, Checked, Flushed, Guarded, Job, Outcome, Places};

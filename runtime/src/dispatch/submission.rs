@@ -96,17 +96,23 @@ impl Submission {
         let slot = self.slot;
         let target = &shared.queues[queue as usize];
         let retries = shared.policy.retries;
-        // From the slot: neighbours go to different places of a portal.
-        // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile; the caller
-        // vouches for the rest.
-        let (_, admission) = unsafe {
-            let place = std::slice::from_raw_parts(lane.descriptor(slot), 1);
+        let mut submit = || {
             let stamp = |epoch| {
                 self.epoch = epoch;
                 lane.slot(slot).stamp(queue, epoch, now);
             };
-            target.submit(self.lane, &lane.stats, place, retries, stamp, |_| {})
+            // From the slot: neighbours go to different places of a portal.
+            // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile; the caller
+            // vouches for the rest.
+            unsafe {
+                let place = std::slice::from_raw_parts(lane.descriptor(slot), 1);
+                target.submit(self.lane, &lane.stats, place, retries, stamp, |_| {}).1
+            }
         };
+        let mut admission = submit();
+        if admission == Admission::Full && shared.makes_room(target) {
+            admission = submit();
+        }
         alert(shared, target, admission);
         admission
     }

@@ -41,10 +41,11 @@ pub(crate) trait Link {
     /// Its number.
     fn queue(&self) -> u32;
 
-    /// Least and most members of a batch that it takes; most is 0 if it takes none.
-    fn batch_limits(&self) -> (usize, usize);
+    /// Least members of a batch.
+    fn least(&self) -> usize;
 
-    /// The descriptor of a batch of `count` members in the list at address `list`, with its record at address `record`.
+    /// The descriptor of a batch of `count` members in the list at address `list`, with its record at address `record`; `None`
+    /// if the queue takes no such thing.
     fn batch(&self, list: u64, count: u32, record: u64) -> Option<Descriptor>;
 
     /// Submits. `stamp` is called with the epoch before that, inside the gate; `refuse` with how many the device has got, if
@@ -67,6 +68,8 @@ pub(crate) trait Link {
 
 /// What one lane has collected, and the lists by which it travels.
 pub(crate) struct Collector {
+    /// How many go together.
+    limit: u32,
     /// A bit is set while its slot is staged.
     words: Box<[AtomicU64]>,
     /// Whether a thread has `book`.
@@ -104,12 +107,14 @@ struct Entry {
 
 impl Collector {
     /// For a lane of `slots` slots, with `lists` lists of `limit` members, which is at most [`MOST`].
+    /// So many go together even where the queue takes no batches.
     pub(crate) fn new(slots: usize, lists: usize, limit: usize) -> Self {
         let limit = limit.min(MOST);
         let list =
             |_| List { descriptors: (0..limit).map(|_| DescriptorCell::new()).collect(), record: RecordCell::new() };
         let entry = |_| Entry { out: None, members: Vec::with_capacity(limit) };
         Self {
+            limit: limit as u32,
             words: (0..slots.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             busy: AtomicBool::new(false),
             book: UnsafeCell::new(Book { entries: (0..lists).map(entry).collect(), run: Vec::with_capacity(MOST) }),
@@ -117,16 +122,17 @@ impl Collector {
         }
     }
 
-    /// Stages a slot: its holder has filled and stamped it, and has reset the record. Says how many are staged beside it, it included.
+    /// Stages a slot: its holder has filled and stamped it, and has reset the record. Says whether there are enough now to be
+    /// sent.
     ///
     /// # Safety
     ///
     /// The descriptor names the slot's record, and memory that stays valid, and is not touched against what the descriptor
     /// does, until the record is complete, the epoch of the slot's stamp is over, or [`unstage`](Self::unstage) has said so.
     #[inline]
-    pub(crate) unsafe fn stage(&self, index: u32) -> u32 {
+    pub(crate) unsafe fn stage(&self, index: u32) -> bool {
         // Release: whoever takes the bit sees what the slot was filled with.
-        self.word(index).fetch_or(bit(index), Ordering::Release).count_ones() + 1
+        self.word(index).fetch_or(bit(index), Ordering::Release).count_ones() + 1 >= self.limit
     }
 
     /// Whether a slot is staged at this moment.
@@ -188,6 +194,12 @@ impl Collector {
         })
     }
 
+    /// What the device does in a model: the batch ends in failure.
+    #[cfg(all(test, dsa_loom))]
+    pub(super) fn fail_list(&self, list: usize) {
+        self.lists[list].record.set_not_taken();
+    }
+
     fn begin(&self) -> Option<Sending<'_>> {
         let is_mine = !self.busy.load(Ordering::Relaxed) && !self.busy.swap(true, Ordering::Acquire);
         is_mine.then_some(Sending(self))
@@ -218,9 +230,6 @@ impl Collector {
     }
 
     fn send(&self, book: &mut Book, lane: &Lane, link: &impl Link) {
-        let (least, most) = link.batch_limits();
-        let most = most.min(self.lists.first().map_or(0, |list| list.descriptors.len()));
-        let limit = if most < 2 { MOST } else { most };
         let mut chunk = Chunk { lane, slots: [0; MOST], len: 0 };
         for (place, word) in (0..).zip(&self.words) {
             if word.load(Ordering::Relaxed) == 0 {
@@ -232,16 +241,16 @@ impl Collector {
                 chunk.slots[chunk.len] = place * 64 + bits.trailing_zeros();
                 chunk.len += 1;
                 bits &= bits - 1;
-                if chunk.len == limit {
-                    self.send_chunk(book, &mut chunk, link, least, most);
+                if chunk.len == self.limit as usize {
+                    self.send_chunk(book, &mut chunk, link);
                 }
             }
         }
-        self.send_chunk(book, &mut chunk, link, least, most);
+        self.send_chunk(book, &mut chunk, link);
     }
 
     /// Sends some slots, whose bits this thread has taken, and forgets them.
-    fn send_chunk(&self, book: &mut Book, chunk: &mut Chunk<'_>, link: &impl Link, least: usize, most: usize) {
+    fn send_chunk(&self, book: &mut Book, chunk: &mut Chunk<'_>, link: &impl Link) {
         let (lane, count) = (chunk.lane, chunk.len);
         let slots = chunk.slots;
         let slots = &slots[..count];
@@ -253,7 +262,7 @@ impl Collector {
         };
         let refuse = |accepted: usize| slots[accepted..].iter().for_each(|&index| not_taken(lane, index));
         let free = book.entries.iter().position(|entry| entry.out.is_none());
-        if let Some(at) = free.filter(|_| count > 1 && (least..=most).contains(&count)) {
+        if let Some(at) = free.filter(|_| count > 1 && count >= link.least()) {
             let (entry, list) = (&mut book.entries[at], &self.lists[at]);
             entry.members.clear();
             for (&index, cell) in slots.iter().zip(&list.descriptors) {

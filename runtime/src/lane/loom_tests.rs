@@ -40,7 +40,7 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            lane: Lane::new(1, 0),
+            lane: Lane::new(1, 1, 0),
             bell: Bell::new(),
             epoch: AtomicU32::new(0),
             stop: AtomicBool::new(false),

@@ -29,6 +29,8 @@ pub(crate) mod waiters;
 pub(crate) mod watch;
 
 #[cfg(all(test, dsa_loom))]
+mod loom_collect_tests;
+#[cfg(all(test, dsa_loom))]
 mod loom_tests;
 
 use std::cell::UnsafeCell;
@@ -130,22 +132,13 @@ pub(crate) enum Seen {
     Gone,
 }
 
-/// How many lists a lane has: enough for half of its slots, since the other half is what is collected meanwhile.
-const fn lists_for(slots: usize, batch_limit: usize) -> usize {
-    if batch_limit < 2 {
-        return 0;
-    }
-    let lists = slots / 2 / batch_limit;
-    if lists < 2 { 2 } else { lists }
-}
-
 impl Lane {
-    /// A lane of `slots` slots that collects up to `batch_limit` of them.
-    pub(crate) fn new(slots: usize, batch_limit: usize) -> Self {
+    /// A lane of `slots` slots that collects up to `batch_limit` of them, and has `lists` for them.
+    pub(crate) fn new(slots: usize, batch_limit: usize, lists: usize) -> Self {
         Self {
             places: (0..slots).map(|_| Place::new()).collect(),
             free: FreeList::new(slots),
-            collector: Collector::new(slots, lists_for(slots, batch_limit), batch_limit),
+            collector: Collector::new(slots, lists, batch_limit),
             watched: WatchSet::new(slots),
             stats: Recorder::new(),
         }
@@ -379,7 +372,7 @@ mod tests {
     /// What it was stamped with for an earlier submission is long ago, and would look like a descriptor that is lost.
     #[test]
     fn a_slot_that_is_being_filled_is_not_the_oldest() {
-        let lane = Lane::new(1, 0);
+        let lane = Lane::new(1, 1, 0);
         let oldest = || lane.oldest(0, u64::MAX, |_| Fate::Open);
         for at in [5, 6] {
             let (index, _) = lane.acquire().expect("it was given back");

@@ -89,7 +89,7 @@ impl Flight {
             place.slot.stamp_staged(home.queue, now);
             self.stage = Stage::Out(Submission::of(number, slot, home.queue, 0), Piece::new(quick.len));
             // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
-            if unsafe { lane.collector.stage(slot) } >= shared.policy.batch_limit as u32 {
+            if unsafe { lane.collector.stage(slot) } {
                 shared.flush(number);
             }
             return None;
