@@ -353,12 +353,16 @@ fn not_taken(lane: &Lane, index: u32) {
 
 /// The same for a member of a batch that has ended, if the device has not completed it. Inside the gate.
 fn give_up(lane: &Lane, (index, generation): (u32, u64)) {
+    // In this order. If the record was complete, and is empty because the slot is in use again, then whoever sees it empty sees the
+    // slot's next generation.
+    if lane.status(index) != 0 {
+        return;
+    }
     let slot: &Slot = lane.slot(index);
     let word = slot.word();
-    // As long as it is in this state it stays in it: its record is empty, and only its end, ours or that of the epoch, which lasts,
-    // makes its owner give it up.
+    // What is so stays so: only an end of this operation, which we are about to be, makes its owner give it up.
     let is_same = word.generation() == generation && matches!(word.state(), State::Held | State::Orphaned);
-    if is_same && lane.status(index) == 0 && slot.stamped().with() == With::List {
+    if is_same && slot.stamped().with() == With::List {
         not_taken(lane, index);
     }
 }

@@ -225,8 +225,10 @@ fn loom_a_refusal_is_not_taken_for_a_loss() {
                 world.epoch.fetch_add(1, Ordering::AcqRel);
             })
         };
-        while !world.is_over(slot) {
-            thread::yield_now();
+        let mut flusher = Some(flusher);
+        if !world.is_over(slot) {
+            flusher.take().unwrap().join().unwrap();
+            assert!(world.is_over(slot));
         }
         // As `Submission::look` does: a loss is believed only if there is still no record.
         let lost = world.lane.status(slot) == 0;
@@ -235,7 +237,9 @@ fn loom_a_refusal_is_not_taken_for_a_loss() {
         let (again, place) = world.lane.acquire().unwrap();
         assert_eq!(again, slot);
         place.reset_record();
-        flusher.join().unwrap();
+        if let Some(flusher) = flusher {
+            flusher.join().unwrap();
+        }
         recovery.join().unwrap();
         assert!(!lost, "nothing was with the device");
         assert_eq!((place.record.status(), world.credits.load(Ordering::Relaxed)), (0, 0));
@@ -260,15 +264,18 @@ fn loom_only_what_the_batch_has_left_out_is_given_up() {
             let world = Arc::clone(&world);
             thread::spawn(move || world.lane.collector.reap(&world.lane, &*world))
         };
-        while !world.is_over(first) {
-            thread::yield_now();
+        let mut device = Some(device);
+        if !world.is_over(first) {
+            device.take().unwrap().join().unwrap();
         }
         world.release(first);
         let (again, place) = world.lane.acquire().unwrap();
         assert_eq!(again, first);
         place.reset_record();
         place.slot.stamp(0, 0, 2);
-        device.join().unwrap();
+        if let Some(device) = device {
+            device.join().unwrap();
+        }
         if !reaper.join().unwrap() {
             assert!(world.lane.collector.reap(&world.lane, &*world));
         }
