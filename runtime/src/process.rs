@@ -32,9 +32,9 @@ fn adopt(cell: &AtomicU64) -> u64 {
     }
 }
 
-/// The cell with the number. Not a `OnceLock`: a fork while another thread makes it would leave the child waiting.
+/// The cell with the number, or 0 if the process has none yet: a child finds it so. Not a `OnceLock`: a fork while another thread makes it would leave the child waiting.
 #[inline]
-fn cell() -> &'static AtomicU64 {
+pub(crate) fn cell() -> &'static AtomicU64 {
     let cell = CELL.load(Ordering::Acquire);
     // SAFETY: null, or a cell that lives as long as the process.
     unsafe { cell.as_ref() }.unwrap_or_else(make_cell)

@@ -24,8 +24,6 @@ pub(crate) struct Shared {
     // Before the lanes, so that queues are closed, and with that drained, before the memory goes that they write.
     pub(crate) queues: Box<[Queue]>,
     pub(crate) lanes: Box<[Lane]>,
-    /// By lane: the queue that it tries first.
-    pub(crate) homes: Box<[Home]>,
     pub(crate) policy: Policy,
     pub(crate) waiter: Waiter,
     pub(crate) bell: Bell,
@@ -40,21 +38,26 @@ pub(crate) struct Shared {
     claimed: AtomicU32,
     /// The process (see [`process::generation`]) that opened the queues.
     process: u64,
+    /// Where the number of the process is that uses it.
+    current: &'static AtomicU64,
     pub(crate) leaked: Arc<AtomicU64>,
 }
 
 /// A lane's first choice among the queues, and what that takes the short way.
 #[derive(Debug, Default)]
 pub(crate) struct Home {
+    /// The lane's own number.
+    pub(crate) lane: u32,
     pub(crate) queue: u32,
     pub(crate) templates: Templates,
 }
 
 impl Home {
     /// Lanes start at different queues. Without a queue nothing goes the short way.
-    fn of(lane: usize, queues: &[Queue]) -> Self {
-        let Some(queue) = home_of(lane, queues) else { return Self::default() };
-        Self { queue: queue as u32, templates: Templates::of(queues[queue].capabilities()) }
+    fn of(lane: usize, queues: &[Queue], policy: &Policy) -> Self {
+        let Some(queue) = home_of(lane, queues) else { return Self { lane: lane as u32, ..Self::default() } };
+        let templates = Templates::of(queues[queue].capabilities(), policy.min_device_size as u64);
+        Self { lane: lane as u32, queue: queue as u32, templates }
     }
 }
 
@@ -64,7 +67,7 @@ pub(crate) fn home_of(lane: usize, queues: &[Queue]) -> Option<usize> {
 }
 
 impl Shared {
-    pub(crate) fn new(lanes: Box<[Lane]>, queues: Box<[Queue]>, policy: Policy) -> Self {
+    pub(crate) fn new(mut lanes: Box<[Lane]>, queues: Box<[Queue]>, policy: Policy) -> Self {
         // A policy that asks for what the CPU lacks has been refused before.
         let chosen = Waiter::choose(policy.waiting, CpuFeatures::detect()).unwrap_or(Waiter::NONE);
         // Who names an instruction gets it.
@@ -74,10 +77,11 @@ impl Shared {
         // Only zero is no limit.
         let least = u64::from(!policy.cpu_slice_time.is_zero());
         let rates = Rates::new(policy.cpu_slice, clock::ticks(policy.cpu_slice_time).max(least));
-        let homes = (0..lanes.len()).map(|lane| Home::of(lane, &queues)).collect();
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            lane.home = Home::of(number, &queues, &policy);
+        }
         Self {
             lanes,
-            homes,
             queues,
             policy,
             waiter,
@@ -89,13 +93,13 @@ impl Shared {
             stopping: AtomicBool::new(false),
             claimed: AtomicU32::new(0),
             process,
+            current: process::cell(),
             leaked: Arc::new(AtomicU64::new(0)),
         }
     }
 
     /// The lane of the calling thread.
-    #[expect(clippy::inline_always, reason = "measured in instructions")]
-    #[inline(always)]
+    #[inline]
     pub(crate) fn lane_index(&self) -> u32 {
         self.lane_of(thread_number())
     }
@@ -108,8 +112,20 @@ impl Shared {
         }
     }
 
+    /// The same lane.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
+    pub(crate) fn lane(&self) -> &Lane {
+        /// A thread without a number, or with one that is not a lane's.
+        #[cold]
+        #[inline(never)]
+        fn another(shared: &Shared) -> &Lane {
+            &shared.lanes[shared.lane_index() as usize]
+        }
+        self.lanes.get(NUMBER.get() as usize).unwrap_or_else(|| another(self))
+    }
+
+    #[inline]
     fn lane_of(&self, number: u32) -> u32 {
         let lanes = self.lanes.len() as u32;
         // A division takes long, and is seldom needed.
@@ -214,7 +230,7 @@ impl Shared {
     /// Whether a newcomer may look for room: the process is the one that opened the queues, and nobody waits for any.
     #[inline]
     pub(crate) fn admits(&self) -> bool {
-        self.waiters.admits(process::generation())
+        self.waiters.admits(self.current.load(Ordering::Relaxed))
     }
 
     /// Queue numbers in the order in which a lane tries them: lanes start at different ones.

@@ -16,9 +16,9 @@ use idxd_sys::Descriptor;
 
 use crate::descriptor::Capabilities;
 use crate::lane::gate::Gate;
-use crate::lane::{Fate, Place};
+use crate::lane::{Fate, Lane, Place};
 use crate::stats::{Event, Recorder};
-use crate::submit::{Submitter, Verdict};
+use crate::submit::{Answer, Submitter, Verdict};
 
 /// An open work queue.
 pub(crate) struct Queue {
@@ -227,47 +227,39 @@ impl Queue {
         (accepted, admission)
     }
 
-    /// Submits the descriptor in `place` once, and stamps its slot, with this number as that of the queue. Gives the epoch;
-    /// `None` if the device has not got the descriptor.
+    /// Submits the descriptor in `place`, one of `lane`'s, once, and stamps its slot: this is the queue where the lane is at
+    /// home. False if the device has not got the descriptor.
     ///
     /// # Safety
     ///
     /// As for [`submit`](Self::submit); the caller holds the slot, whose descriptor is ready.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) unsafe fn submit_place(
-        &self,
-        number: u32,
-        lane: u32,
-        stats: &Recorder,
-        place: &Place,
-        now: u64,
-    ) -> Option<u32> {
+    pub(crate) unsafe fn submit_place(&self, lane: &Lane, place: &Place, now: u64) -> bool {
         if self.take_credits(1) == 0 {
-            return None;
+            return false;
         }
-        let Some(inside) = self.gate.enter(lane) else {
+        let Some(inside) = self.gate.enter(lane.home.lane) else {
             self.return_credits(1);
-            return None;
+            return false;
         };
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        place.slot.stamp(number, epoch, now);
+        place.slot.stamp(lane.home.queue, self.epoch.load(Ordering::Relaxed), now);
         // From the slot: neighbours go to different places of a portal.
         // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile. The rest as in
         // `submit`.
-        let verdict = unsafe { self.submitter.submit_one(&*place.descriptor()) };
-        if verdict != Verdict::Accepted {
+        let answer = unsafe { self.submitter.submit_one(&*place.descriptor()) };
+        if answer != Answer::Accepted {
             // Still inside: a recovery that begins now ends what is noted here.
-            self.refused(stats, verdict);
+            self.refused(&lane.stats, answer);
             inside.leave();
-            return None;
+            return false;
         }
         inside.leave();
-        stats.single();
+        lane.stats.single();
         if self.refusals.load(Ordering::Relaxed) != 0 {
             self.refusals.store(0, Ordering::Relaxed);
         }
-        Some(epoch)
+        true
     }
 
     /// Calls `f` inside the gate, for lane number `lane`, if it is open and the epoch is `epoch`: as long as `f` runs nobody
@@ -282,9 +274,9 @@ impl Queue {
 
     /// Takes note that a descriptor was not accepted.
     #[cold]
-    fn refused(&self, stats: &Recorder, verdict: Verdict) {
+    fn refused(&self, stats: &Recorder, answer: Answer) {
         stats.event(Event::Flushes);
-        if let Verdict::Refused(_) = verdict {
+        if answer == Answer::Refused {
             self.refuses.store(true, Ordering::Relaxed);
         }
         self.refusals.fetch_add(1, Ordering::Relaxed);

@@ -74,7 +74,7 @@ pub(crate) fn lane(policy: &Policy, caps: Option<&Capabilities>) -> Lane {
 
 impl Shared {
     fn way(&self, number: u32) -> Way<'_> {
-        let home = self.homes[number as usize].queue;
+        let home = self.lanes[number as usize].home.queue;
         Way { shared: self, number, lane: &self.lanes[number as usize], home, queue: &self.queues[home as usize] }
     }
 

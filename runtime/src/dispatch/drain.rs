@@ -246,7 +246,7 @@ fn send(shared: &Shared, queue: u32, now: u64) -> Result<Submission, Reason> {
     if shared.waiters.any() {
         return Err(Reason::QueueFull);
     }
-    let mut submission = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
+    let submission = Submission::acquire(shared).ok_or(Reason::NoSlot)?;
     let descriptor = Drain::new().record(submission.record_addr(shared)).build(target.capabilities());
     let reason = match &descriptor {
         Err(_) => Reason::Unsupported,

@@ -28,7 +28,7 @@ pub(crate) use batch::{BatchFlight, Member, Stranded};
 pub(crate) use collected::lane;
 pub(crate) use drain::DrainFlight;
 pub(crate) use flight::{Flight, Quickly, Trouble, names};
-pub(crate) use job::{Arithmetic, Checked, Flushed, Guarded, Job, Outcome, Places};
+pub(crate) use job::{Arithmetic, Checked, Flushed, Guarded, Job, Load, Outcome, Places, Plain, Work};
 pub use job::{DeltaResult, DifMismatch};
 pub(crate) use policy::{Limits, Route};
 pub use policy::{Policy, Waiting};

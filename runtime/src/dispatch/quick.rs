@@ -10,48 +10,54 @@
 
 use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
 
-use super::job::{Job, Quick, QuickKind};
+use super::job::{Extras, Kind, Load, Plain, Quick, Work};
 use crate::descriptor::Capabilities;
 
 /// What a queue's descriptors for quick jobs have in common, by kind of job.
 #[derive(Debug, Default)]
 pub(crate) struct Templates {
-    /// Flags and opcode; 0 where the queue does not take such a job.
-    flags_opcode: [u32; QuickKind::COUNT],
+    /// Flags and opcode; 0 where the queue does not take such a job, or it is not a quick one.
+    flags_opcode: [u32; Kind::COUNT],
+    /// The shortest transfer that goes to a device unless it is told to; at least 1.
+    least: u64,
+    /// How many bytes longer than `least` is too long.
+    span: u64,
     /// Longest transfer.
     limit: u64,
 }
 
 impl Templates {
-    /// The templates of a queue with these capabilities.
-    pub(crate) fn of(caps: &Capabilities) -> Self {
+    /// The templates of a queue with these capabilities, which gets no less than `least` bytes unless it is told to.
+    pub(crate) fn of(caps: &Capabilities, least: u64) -> Self {
         // Any addresses do: no rule for these jobs looks at them, but that regions must not overlap or wrap around.
         let at = |address: usize| std::ptr::without_provenance_mut::<u8>(address);
-        let template = |job: Job| {
-            let described = job.describe(64, 0x1000, false, caps);
+        let template = |job: Plain| {
+            let described = job.describe(64, Extras::new(0x1000, false, caps), caps);
             described.map_or(0, |descriptor| descriptor.flags_opcode)
         };
         let (src, dst) = (at(0x10_0000).cast_const(), at(0x20_0000));
-        let mut flags_opcode = [0; QuickKind::COUNT];
+        let mut flags_opcode = [0; Kind::COUNT];
         for (kind, job) in [
-            (QuickKind::Copy, Job::copy(src, dst, 64)),
-            (QuickKind::Fill, Job::fill(dst, 64, 0)),
-            (QuickKind::Crc32c, Job::crc32c(src, 64, 0)),
-            (QuickKind::CopyCrc32c, Job::copy_crc32c(src, dst, 64, 0)),
-            (QuickKind::Compare, Job::compare(src, dst, 64)),
+            (Kind::Copy, Plain::copy(src, dst, 64)),
+            (Kind::Fill, Plain::fill(dst, 64, 0)),
+            (Kind::Crc32c, Plain::crc32c(src, 64, 0)),
+            (Kind::CopyCrc32c, Plain::copy_crc32c(src, dst, 64, 0)),
+            (Kind::Compare, Plain::compare(src, dst, 64)),
         ] {
             flags_opcode[kind as usize] = template(job);
         }
-        Self { flags_opcode, limit: caps.max_transfer_size() }
+        // Not 0: that is `left` of a job that has nothing to do, which this way does not know.
+        let (least, limit) = (least.max(1), caps.max_transfer_size());
+        Self { flags_opcode, least, span: limit.saturating_add(1).saturating_sub(least), limit }
     }
 
-    /// Flags and opcode of a job's descriptor; `None` if it is not a quick one for this queue.
+    /// Flags and opcode of a job's descriptor, 0 if it is not one that goes to this queue the short way. `told`: however short it
+    /// is.
     #[inline]
-    pub(crate) fn admit(&self, quick: &Quick) -> Option<u32> {
-        let flags_opcode = self.flags_opcode[quick.kind as usize];
-        // Not 0: that is `left` of a job that has nothing to do, which this way does not know.
-        let fits = quick.len.wrapping_sub(1) < self.limit;
-        (flags_opcode != 0 && fits).then_some(flags_opcode)
+    pub(crate) fn admit(&self, quick: &Quick, told: bool) -> u32 {
+        let fits =
+            if told { quick.len.wrapping_sub(1) < self.limit } else { quick.len.wrapping_sub(self.least) < self.span };
+        if fits { self.flags_opcode[quick.kind as usize] } else { 0 }
     }
 }
 
@@ -71,19 +77,21 @@ pub(crate) fn describe(quick: &Quick, flags_opcode: u32, record: u64) -> Descrip
     }
 }
 
-/// Takes note of what a record says, if it says that all of the job is done; then [`Job::outcome`] is the result.
+/// Takes note of what a record says, if it says that all of the job is done; then [`Work::outcome`] is the result.
 #[inline]
-pub(crate) fn absorb(job: &mut Job, kind: QuickKind, record: &CompletionRecord) -> bool {
+pub(crate) fn absorb(job: &mut impl Load, kind: Kind, record: &CompletionRecord) -> bool {
     if record.status != status::SUCCESS {
         return false;
     }
     match kind {
-        QuickKind::Copy | QuickKind::Fill => true,
-        QuickKind::Crc32c | QuickKind::CopyCrc32c => {
-            job.set_seed(record.op_specific[0] & 0xffff_ffff);
+        Kind::Copy | Kind::Fill => true,
+        Kind::Crc32c | Kind::CopyCrc32c => {
+            job.set_crc(record.op_specific[0] & 0xffff_ffff);
             true
         }
-        QuickKind::Compare => record.result == 0,
+        Kind::Compare => record.result == 0,
+        // Not quick.
+        _ => false,
     }
 }
 
@@ -112,18 +120,23 @@ mod tests {
         queues
     }
 
-    fn jobs(src: usize, dst: usize, len: usize, value: u64) -> [Job; 7] {
+    fn jobs(src: usize, dst: usize, len: usize, value: u64) -> [Plain; 7] {
         let (src, dst) = (std::ptr::without_provenance(src), std::ptr::without_provenance_mut(dst));
         [
-            Job::copy(src, dst, len),
-            Job::fill(dst, len, value),
-            Job::crc32c(src, len, value as u32),
-            Job::copy_crc32c(src, dst, len, value as u32),
-            Job::compare(src, dst.cast_const(), len),
+            Plain::copy(src, dst, len),
+            Plain::fill(dst, len, value),
+            Plain::crc32c(src, len, value as u32),
+            Plain::copy_crc32c(src, dst, len, value as u32),
+            Plain::compare(src, dst.cast_const(), len),
             // Never quick: what may overlap, and what may need a second look.
-            Job::copy_within(src, dst, len),
-            Job::compare_pattern(src, len, value),
+            Plain::copy_within(src, dst, len),
+            Plain::compare_pattern(src, len, value),
         ]
+    }
+
+    fn is_quick(job: &Plain) -> bool {
+        let kind = job.quick().expect("a plain job").kind;
+        matches!(kind, Kind::Copy | Kind::Fill | Kind::Crc32c | Kind::CopyCrc32c | Kind::Compare)
     }
 
     proptest! {
@@ -133,20 +146,25 @@ mod tests {
             len in prop_oneof![0usize..100_000, Just(1 << 21), 1usize..1 << 31],
             gap in 0usize..1 << 20,
             value: u64,
+            least in prop_oneof![Just(0u64), 0u64..200_000, Just(u64::MAX)],
         ) {
             for caps in queues() {
-                let templates = Templates::of(&caps);
+                let templates = Templates::of(&caps, least);
                 for job in jobs(src, src + len + gap, len, value) {
-                    let quick = job
-                        .quick()
-                        .and_then(|quick| templates.admit(&quick).map(|flags| describe(&quick, flags, 0x4_0000)));
+                    let described = |told| {
+                        let quick = job.quick().expect("a plain job");
+                        let flags = templates.admit(&quick, told);
+                        (flags != 0).then(|| describe(&quick, flags, 0x4_0000))
+                    };
+                    prop_assert_eq!(described(false), described(true).filter(|_| job.left() >= least));
+                    let quick = described(true);
                     let built = (job.next_piece(&caps) == job.left() && !job.is_for_cpu())
-                        .then(|| job.describe(job.left(), 0x4_0000, false, &caps).ok())
+                        .then(|| job.describe(job.left(), Extras::new(0x4_0000, false, &caps), &caps).ok())
                         .flatten();
                     match quick {
                         Some(quick) => prop_assert_eq!(Some(quick), built),
                         // What is left to the long way is of the other kinds, or not possible.
-                        None => prop_assert!(built.is_none() || job.quick().is_none()),
+                        None => prop_assert!(built.is_none() || !is_quick(&job)),
                     }
                 }
             }
@@ -162,8 +180,8 @@ mod tests {
         ) {
             for caps in queues() {
                 for job in jobs(0x10_0000, 0x20_0000, len, 0) {
-                    let Some(quick) = job.quick() else { continue };
-                    let Ok(sent) = job.describe(job.left(), 0x1000, false, &caps) else { continue };
+                    let Some(quick) = job.quick().filter(|_| is_quick(&job)) else { continue };
+                    let Ok(sent) = job.describe(job.left(), Extras::new(0x1000, false, &caps), &caps) else { continue };
                     let mut record = CompletionRecord { status, result, bytes_completed: completed, ..Default::default() };
                     record.op_specific[0] = crc;
                     let mut short = job.clone();
@@ -189,7 +207,8 @@ mod tests {
     #[test]
     fn usual_queues_take_all_kinds() {
         for caps in queues().into_iter().take(3) {
-            assert!(Templates::of(&caps).flags_opcode.iter().all(|&flags| flags != 0));
+            let quick = Templates::of(&caps, 4096).flags_opcode.iter().filter(|&&flags| flags != 0).count();
+            assert_eq!(quick, 5);
         }
     }
 }

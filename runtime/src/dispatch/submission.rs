@@ -11,21 +11,17 @@ use idxd_sys::{CompletionRecord, Descriptor};
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::{Admission, Queue};
-use crate::lane::slot::{Cargo, With};
+use crate::lane::slot::{Cargo, NOT_SUBMITTED, Slot, With};
 use crate::lane::sweep::Effort;
 use crate::lane::{Fate, Lane};
 use crate::shared::Shared;
 use crate::stats::{Event, Reason};
 
-/// A held slot, and where its descriptor went.
+/// A held slot. Where its descriptor went, when, and in which epoch, says the slot's stamp, which is looked at every time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Submission {
     pub(crate) lane: u32,
     slot: u32,
-    queue: u32,
-    epoch: u32,
-    /// Until when a future wakes itself; 0 before the first wait for this descriptor.
-    self_wake_until: u64,
     /// Whether a waker was left in the slot.
     armed: bool,
 }
@@ -56,7 +52,7 @@ impl Submission {
     #[inline]
     pub(crate) fn acquire_from(shared: &Shared, lane: u32) -> Option<Self> {
         let (slot, _) = shared.lanes[lane as usize].acquire()?;
-        Some(Self::of(lane, slot, 0, 0))
+        Some(Self::of(lane, slot))
     }
 
     /// Takes a slot of any lane, for somebody whose turn it is.
@@ -75,7 +71,24 @@ impl Submission {
     /// The queue that the last descriptor went to.
     #[inline]
     pub(crate) fn queue<'a>(&self, shared: &'a Shared) -> &'a Queue {
-        &shared.queues[self.queue as usize]
+        &shared.queues[self.slot(shared).stamped().queue() as usize]
+    }
+
+    /// When the last descriptor went, in ticks of the clock; [`NOT_SUBMITTED`] if it has not gone yet.
+    #[inline]
+    pub(crate) fn submitted_at(&self, shared: &Shared) -> u64 {
+        self.slot(shared).submitted_at()
+    }
+
+    #[inline]
+    fn slot<'a>(&self, shared: &'a Shared) -> &'a Slot {
+        self.lane(shared).slot(self.slot)
+    }
+
+    /// What has become of the queue since the last descriptor went. One that has not gone yet is waited for.
+    #[inline]
+    fn fate(&self, shared: &Shared) -> Fate {
+        self.slot(shared).fate(|queue, epoch| shared.queues[queue as usize].fate(epoch))
     }
 
     #[inline]
@@ -90,22 +103,19 @@ impl Submission {
     /// No descriptor of this slot is out. `descriptor` names the slot's record, and memory that stays valid, and is
     /// not touched against what the descriptor does, until [`Submission::look`] has said `Complete` or `Lost`.
     #[inline]
-    pub(crate) unsafe fn send(&mut self, shared: &Shared, queue: u32, descriptor: &Descriptor, now: u64) -> Admission {
+    pub(crate) unsafe fn send(&self, shared: &Shared, queue: u32, descriptor: &Descriptor, now: u64) -> Admission {
         let lane = self.lane(shared);
-        self.prepare(shared, queue, descriptor);
+        self.prepare(shared, descriptor);
         let slot = self.slot;
         let target = &shared.queues[queue as usize];
         let retries = shared.policy.retries;
-        let mut submit = || {
-            let stamp = |epoch| {
-                self.epoch = epoch;
-                lane.slot(slot).stamp(queue, epoch, now);
-            };
+        let submit = || {
             // From the slot: neighbours go to different places of a portal.
             // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile; the caller
             // vouches for the rest.
             unsafe {
                 let place = std::slice::from_raw_parts(lane.descriptor(slot), 1);
+                let stamp = |epoch| lane.slot(slot).stamp(queue, epoch, now);
                 target.submit(self.lane, &lane.stats, place, retries, stamp, |_| {}).1
             }
         };
@@ -119,8 +129,8 @@ impl Submission {
 
     /// A descriptor that was submitted from a slot that is held.
     #[inline]
-    pub(crate) fn of(lane: u32, slot: u32, queue: u32, epoch: u32) -> Self {
-        Self { lane, slot, queue, epoch, self_wake_until: 0, armed: false }
+    pub(crate) fn of(lane: u32, slot: u32) -> Self {
+        Self { lane, slot, armed: false }
     }
 
     /// Submits one descriptor from each of several slots of the same lane, together. Says how many are with the device:
@@ -130,15 +140,15 @@ impl Submission {
     ///
     /// As for [`Submission::send`], for each slot and its descriptor.
     pub(crate) unsafe fn send_all(
-        all: &mut [Self],
+        all: &[Self],
         shared: &Shared,
         queue: u32,
         descriptors: &[Descriptor],
         now: u64,
     ) -> (usize, Admission) {
         debug_assert!(all.len() == descriptors.len() && all.iter().all(|one| one.lane == all[0].lane));
-        for (one, descriptor) in all.iter_mut().zip(descriptors) {
-            one.prepare(shared, queue, descriptor);
+        for (one, descriptor) in all.iter().zip(descriptors) {
+            one.prepare(shared, descriptor);
         }
         let (number, target) = (all[0].lane, &shared.queues[queue as usize]);
         let lane = all[0].lane(shared);
@@ -146,7 +156,6 @@ impl Submission {
         let (accepted, admission) = unsafe {
             let stamp = |epoch| {
                 for one in all {
-                    one.epoch = epoch;
                     lane.slot(one.slot).stamp(queue, epoch, now);
                 }
             };
@@ -158,13 +167,11 @@ impl Submission {
 
     /// Writes `descriptor` into the slot, and readies the record.
     #[inline]
-    fn prepare(&mut self, shared: &Shared, queue: u32, descriptor: &Descriptor) {
+    fn prepare(&self, shared: &Shared, descriptor: &Descriptor) {
         let lane = self.lane(shared);
         // SAFETY: the holder of the slot may write its descriptor; nothing of it is out (contract of the callers).
         unsafe { lane.descriptor(self.slot).write(*descriptor) };
         lane.reset_record(self.slot);
-        self.queue = queue;
-        self.self_wake_until = 0;
     }
 
     /// Submits another descriptor from the same slot to the same queue.
@@ -172,12 +179,13 @@ impl Submission {
     /// # Safety
     ///
     /// As for [`Submission::send`].
-    pub(crate) unsafe fn resend(&mut self, shared: &Shared, descriptor: &Descriptor) -> Admission {
+    pub(crate) unsafe fn resend(&self, shared: &Shared, descriptor: &Descriptor) -> Admission {
         if shared.is_forked() {
             return Admission::Closed;
         }
+        let stamp = self.slot(shared).stamped();
         // SAFETY: forwarded.
-        unsafe { self.send(shared, self.queue, descriptor, clock::now()) }
+        unsafe { self.send(shared, stamp.queue(), descriptor, clock::now()) }
     }
 
     /// Whether a waker was left in the slot.
@@ -190,12 +198,6 @@ impl Submission {
     #[inline]
     pub(crate) fn is_ordinary(&self, shared: &Shared) -> bool {
         self.fate(shared) == Fate::Open && !shared.is_forked()
-    }
-
-    /// What has become of the descriptor as long as its record is not complete.
-    #[inline]
-    fn fate(&self, shared: &Shared) -> Fate {
-        self.lane(shared).slot(self.slot).fate(|queue, epoch| shared.queues[queue as usize].fate(epoch))
     }
 
     /// Looks at the record. `insist`: somebody who cannot leave the memory behind waits even for a runaway device.
@@ -220,13 +222,13 @@ impl Submission {
             }
         }
         self.return_credit(shared);
-        if lane.slot(self.slot).stamped().with() == With::Nobody { Look::NotTaken } else { Look::Complete }
+        if self.slot(shared).stamped().with() == With::Nobody { Look::NotTaken } else { Look::Complete }
     }
 
     /// Gives back its place in the queue, if it has one of its own. It has ended.
     #[inline]
     fn return_credit(&self, shared: &Shared) {
-        let stamp = self.lane(shared).slot(self.slot).stamped();
+        let stamp = self.slot(shared).stamped();
         if stamp.has_credit() {
             shared.queues[stamp.queue() as usize].return_credit();
         }
@@ -235,25 +237,31 @@ impl Submission {
     /// Sends it, if it is only collected so far. Otherwise it is as it was.
     #[inline]
     pub(crate) fn send_staged(&self, shared: &Shared) {
-        if self.lane(shared).slot(self.slot).stamped().with() == With::Lane {
+        if self.slot(shared).stamped().with() == With::Lane {
             shared.send_staged(self.lane, self.slot);
         }
     }
 
-    /// Ends the submission if the record is complete and says that all is done: gives place and slot back. `None` if it is not
-    /// complete, false if it says something else; then nothing has changed.
+    /// Ends the submission if the record is complete and says that all is done: gives place and slot back, and says when it was
+    /// made. `None` if it is not complete, [`NOT_SUBMITTED`] if it says something else; then nothing has changed. `lane` is the
+    /// slot's.
     #[inline]
-    pub(crate) fn end_quickly(&self, shared: &Shared, is_done: impl FnOnce(&CompletionRecord) -> bool) -> Option<bool> {
+    pub(crate) fn end_quickly(
+        &self,
+        shared: &Shared,
+        lane: &Lane,
+        is_done: impl FnOnce(&CompletionRecord) -> bool,
+    ) -> Option<u64> {
         debug_assert!(!self.armed, "dropping a waker may panic, and takes more care");
-        let lane = self.lane(shared);
         let place = lane.place(self.slot);
         if place.record.status() == 0 {
             return None;
         }
         // SAFETY: the slot is held and its status is not 0, so that the device is done with the record.
         if !is_done(&unsafe { place.record.read() }) {
-            return Some(false);
+            return Some(NOT_SUBMITTED);
         }
+        let at = place.slot.submitted_at();
         self.return_credit(shared);
         lane.release_place(self.slot, place);
         shared.room();
@@ -261,7 +269,7 @@ impl Submission {
         if lane.only_collects(self.slot) {
             shared.flush(self.lane);
         }
-        Some(true)
+        Some(at)
     }
 
     /// The completion record.
@@ -343,26 +351,23 @@ impl Submission {
         if lane.watched.armed() != 0 {
             shared.sweep(self.lane, Effort::POLL);
         }
-        let now = clock::now();
-        if self.self_wake_until == 0 {
-            let limits = accelerator.limits();
-            let patience = if size <= shared.policy.self_wake_max_size as u64 { limits.self_wake } else { 0 };
-            self.self_wake_until = now + patience;
-            // With company in flight there is better to do than to look at one record: poll the others.
-            if limits.spin != 0 && size <= shared.policy.spin_max_size as u64 && lane.is_quiet() {
-                // What it was collected behind has gone.
-                self.send_staged(shared);
-                let until = now + limits.spin;
-                while clock::now() < until {
-                    if lane.status(self.slot) != 0 {
-                        lane.stats.event(Event::InlineCompletions);
-                        return true;
-                    }
-                    std::hint::spin_loop();
+        let (now, limits) = (clock::now(), accelerator.limits());
+        // Since the submission. One that has not been made yet has not taken any time.
+        let waited = now.saturating_sub(self.submitted_at(shared));
+        // With company in flight there is better to do than to look at one record: poll the others.
+        if waited < limits.spin && size <= shared.policy.spin_max_size as u64 && lane.is_quiet() {
+            // What it was collected behind has gone.
+            self.send_staged(shared);
+            let until = now + (limits.spin - waited);
+            while clock::now() < until {
+                if lane.status(self.slot) != 0 {
+                    lane.stats.event(Event::InlineCompletions);
+                    return true;
                 }
+                std::hint::spin_loop();
             }
         }
-        if now < self.self_wake_until {
+        if waited < limits.self_wake && size <= shared.policy.self_wake_max_size as u64 {
             cx.waker().wake_by_ref();
             return false;
         }
@@ -402,8 +407,8 @@ impl Submission {
             _ if round < waits + YIELDS => std::thread::yield_now(),
             _ => {
                 std::thread::sleep(Duration::from_micros(50));
-                let at = self.lane(shared).slot(self.slot).submitted_at();
-                shared.watch_over(self.queue(shared), self.epoch, at);
+                let (stamp, at) = (self.slot(shared).stamped(), self.submitted_at(shared));
+                shared.watch_over(&shared.queues[stamp.queue() as usize], stamp.epoch(), at);
             }
         }
     }

@@ -43,10 +43,12 @@ use self::records::RecordCell;
 use self::slot::{Cargo, NOT_SUBMITTED, Slot, State};
 use self::wait::Line;
 use self::watch::WatchSet;
+use crate::shared::Home;
 use crate::stats::Recorder;
 
 /// Slots, records and descriptors of one lane.
 pub(crate) struct Lane {
+    pub(crate) home: Home,
     places: Box<[Place]>,
     free: FreeList,
     pub(crate) collector: Collector,
@@ -136,6 +138,7 @@ impl Lane {
     /// A lane of `slots` slots that collects up to `batch_limit` of them, and has `lists` for them.
     pub(crate) fn new(slots: usize, batch_limit: usize, lists: usize) -> Self {
         Self {
+            home: Home::default(),
             places: (0..slots).map(|_| Place::new()).collect(),
             free: FreeList::new(slots),
             collector: Collector::new(slots, lists, batch_limit),

@@ -196,14 +196,15 @@ impl Slot {
     #[inline]
     pub(crate) fn stamp(&self, queue: u32, epoch: u32, now: u64) {
         self.restamp(Stamp::new(queue, epoch, With::Device));
-        self.submitted_at.store(now, Ordering::Relaxed);
+        // Release: whoever sees the time sees where it went.
+        self.submitted_at.store(now, Ordering::Release);
     }
 
     /// Notes that the descriptor waits to be sent to a queue together with others; by the holder, before it stages the slot.
     #[inline]
     pub(crate) fn stamp_staged(&self, queue: u32, now: u64) {
         self.restamp(Stamp::new(queue, 0, With::Lane));
-        self.submitted_at.store(now, Ordering::Relaxed);
+        self.submitted_at.store(now, Ordering::Release);
     }
 
     /// Notes what has become of a descriptor that was staged; by the thread that sends it, see [`super::collect`].
@@ -224,14 +225,17 @@ impl Slot {
     /// device yet has nothing to fear.
     #[inline]
     pub(crate) fn fate(&self, fate: impl Fn(u32, u32) -> Fate) -> Fate {
+        if self.submitted_at() == NOT_SUBMITTED {
+            return Fate::Open;
+        }
         let stamp = self.stamped();
         if stamp.is_with_device() { fate(stamp.queue(), stamp.epoch()) } else { Fate::Open }
     }
 
-    /// When the descriptor went, or was staged, or [`NOT_SUBMITTED`].
+    /// When the descriptor went, or was staged; [`NOT_SUBMITTED`] while it has not.
     #[inline]
     pub(crate) fn submitted_at(&self) -> u64 {
-        self.submitted_at.load(Ordering::Relaxed)
+        self.submitted_at.load(Ordering::Acquire)
     }
 
     /// HELD to FREE. The caller holds the slot, no descriptor of it is with a device, and it puts the index back on

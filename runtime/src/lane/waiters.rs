@@ -24,6 +24,9 @@ use std::time::Duration;
 use super::contain;
 use crate::clock;
 
+/// No process has this number. Not 0, which is what a process reads that has none yet.
+const NOBODY: u64 = u64::MAX;
+
 /// First and longest time between two calls of the poller's.
 const SHORTEST_PACE: Duration = Duration::from_micros(50);
 const LONGEST_PACE: Duration = Duration::from_millis(1);
@@ -31,8 +34,8 @@ const LONGEST_PACE: Duration = Duration::from_millis(1);
 /// Those who wait for room in one accelerator.
 pub(crate) struct Waiters {
     line: Mutex<Line>,
-    /// The process to which the lanes belong while the line is empty, 0 while it is not: what newcomers have to know in one
-    /// look.
+    /// The process to which the lanes belong while the line is empty, [`NOBODY`] while it is not: what newcomers have to know
+    /// in one look.
     admitted: AtomicU64,
     process: u64,
 }
@@ -75,10 +78,11 @@ impl Waiters {
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
     pub(crate) fn any(&self) -> bool {
-        self.admitted.load(Ordering::Relaxed) == 0
+        self.admitted.load(Ordering::Relaxed) == NOBODY
     }
 
-    /// Whether a newcomer may go ahead: nobody waits, and it is of the accelerator's own process. As much of a hint.
+    /// Whether a newcomer may go ahead: nobody waits, and it is of the accelerator's own process. As much of a hint. `process`
+    /// is 0 where the newcomer's has no number yet.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
     pub(crate) fn admits(&self, process: u64) -> bool {
@@ -176,7 +180,7 @@ impl Waiters {
     fn change<T>(&self, change: impl FnOnce(&mut Line) -> T) -> T {
         let mut line: MutexGuard<'_, Line> = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut line);
-        let admitted = if line.places.is_empty() { self.process } else { 0 };
+        let admitted = if line.places.is_empty() { self.process } else { NOBODY };
         self.admitted.store(admitted, Ordering::Relaxed);
         result
     }

@@ -29,7 +29,7 @@ use super::fill::Pattern;
 use super::scope::run_scope;
 pub use super::scope::{Scope, Ticket};
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Job, Outcome};
+use crate::dispatch::{Flight, Load, Outcome, Plain};
 use crate::error::Error;
 use crate::stats::Path;
 
@@ -53,7 +53,7 @@ impl Blocking<'_> {
     pub fn memcpy(self, dst: &mut [u8], src: &[u8]) -> Result<Path, Error> {
         check::same_length(dst.len(), src.len())?;
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
-        Ok(unsafe { self.run(Job::copy(src.as_ptr(), dst.as_mut_ptr(), src.len())) }.1)
+        Ok(unsafe { self.run(Plain::copy(src.as_ptr(), dst.as_mut_ptr(), src.len())) }.1)
     }
 
     /// Moves the bytes of `src` (a range of offsets) to offset `dst` inside `buf`; the two may overlap.
@@ -67,13 +67,13 @@ impl Blocking<'_> {
         check::range(dst, dst.saturating_add(len), buf.len())?;
         let base = buf.as_mut_ptr();
         // SAFETY: both regions lie inside `buf` as just checked, which is borrowed exclusively until `run` returns.
-        Ok(unsafe { self.run(Job::copy_within(base.wrapping_add(src.start), base.wrapping_add(dst), len)) }.1)
+        Ok(unsafe { self.run(Plain::copy_within(base.wrapping_add(src.start), base.wrapping_add(dst), len)) }.1)
     }
 
     /// Fills `dst` with `pattern`, a byte or eight bytes.
     pub fn memset(self, dst: &mut [u8], pattern: impl Into<Pattern>) -> Path {
         // SAFETY: `dst` is borrowed exclusively until `run` returns.
-        unsafe { self.run(Job::fill(dst.as_mut_ptr(), dst.len(), pattern.into().word())) }.1
+        unsafe { self.run(Plain::fill(dst.as_mut_ptr(), dst.len(), pattern.into().word())) }.1
     }
 
     /// Orders two slices as their own comparison does: by the first byte that differs, then by length.
@@ -93,7 +93,7 @@ impl Blocking<'_> {
     pub fn first_difference(self, a: &[u8], b: &[u8]) -> Result<Option<usize>, Error> {
         check::same_length(a.len(), b.len())?;
         // SAFETY: both slices are borrowed until `run` returns, and are only read.
-        Ok(unsafe { self.run(Job::compare(a.as_ptr(), b.as_ptr(), a.len())) }.0.difference())
+        Ok(unsafe { self.run(Plain::compare(a.as_ptr(), b.as_ptr(), a.len())) }.0.difference())
     }
 
     /// CRC-32C of `src`, see [`Accelerator::crc32c`].
@@ -104,7 +104,7 @@ impl Blocking<'_> {
     /// CRC-32C of `src` after what gave `seed`.
     pub fn crc32c_from(self, seed: u32, src: &[u8]) -> u32 {
         // SAFETY: `src` is borrowed until `run` returns, and is only read.
-        unsafe { self.run(Job::crc32c(src.as_ptr(), src.len(), seed)) }.0.crc32c()
+        unsafe { self.run(Plain::crc32c(src.as_ptr(), src.len(), seed)) }.0.crc32c()
     }
 
     /// Copies `src` to `dst`, which must have the same length, and gives the CRC-32C of the bytes.
@@ -124,7 +124,7 @@ impl Blocking<'_> {
     pub fn copy_crc32c_from(self, seed: u32, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
         check::same_length(dst.len(), src.len())?;
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
-        Ok(unsafe { self.run(Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), seed)) }.0.crc32c())
+        Ok(unsafe { self.run(Plain::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), seed)) }.0.crc32c())
     }
 
     /// Runs several operations on borrowed memory at once, and waits for all of them, see [`Scope`].
@@ -139,10 +139,10 @@ impl Blocking<'_> {
     /// # Safety
     ///
     /// The job's memory is valid until this returns, and nobody else touches it (sources may be read).
-    pub(super) unsafe fn run(self, job: Job) -> (Outcome, Path) {
-        let mut flight = Flight::new(self.0.clone(), job);
+    pub(super) unsafe fn run(self, job: impl Load) -> (Outcome, Path) {
+        let mut flight = Flight::new(job);
         // SAFETY: the caller's promise; `wait` returns only when no device works on the memory any more.
-        let outcome = unsafe { flight.wait() };
+        let outcome = unsafe { flight.wait(self.0) };
         (outcome, flight.path())
     }
 }

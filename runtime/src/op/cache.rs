@@ -14,13 +14,13 @@ use crate::error::Error;
 
 operation_future! {
     /// A cache flush, made by [`Accelerator::cache_flush`]. Gives the buffer back.
-    CacheFlush<S: StableBuf>(S) -> S,
+    CacheFlush<S: StableBuf>(S) -> S, by Job,
     |_, buf| buf
 }
 
 operation_future! {
     /// A translation fetch, made by [`Accelerator::translation_fetch`]. Gives the buffer back.
-    TranslationFetch<S: StableBuf>(S) -> S,
+    TranslationFetch<S: StableBuf>(S) -> S, by Job,
     |_, buf| buf
 }
 

@@ -8,7 +8,7 @@ use super::fill::Pattern;
 use super::future::{Operation, operation_future};
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
-use crate::dispatch::Job;
+use crate::dispatch::Plain;
 
 operation_future! {
     /// A comparison, made by [`Accelerator::compare`] or [`dsa::compare`](crate::compare). Gives the offset of the
@@ -34,7 +34,7 @@ impl Accelerator {
         Compare(Operation::new(self, (a, b), |(a, b)| {
             let (left, right) = (StableBuf::len(a), StableBuf::len(b));
             check::same_length(left, right)?;
-            Ok(Job::compare(StableBuf::as_ptr(a), StableBuf::as_ptr(b), left))
+            Ok(Plain::compare(StableBuf::as_ptr(a), StableBuf::as_ptr(b), left))
         }))
     }
 
@@ -56,7 +56,7 @@ impl Accelerator {
     pub fn compare_pattern<S: StableBuf>(&self, src: S, pattern: impl Into<Pattern>) -> ComparePattern<S> {
         let pattern = pattern.into();
         ComparePattern(Operation::new(self, src, |src| {
-            Ok(Job::compare_pattern(StableBuf::as_ptr(src), StableBuf::len(src), pattern.word()))
+            Ok(Plain::compare_pattern(StableBuf::as_ptr(src), StableBuf::len(src), pattern.word()))
         }))
     }
 }

@@ -7,7 +7,7 @@ use super::future::{Operation, operation_future};
 use super::operand::{In, Out, bounds};
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
-use crate::dispatch::Job;
+use crate::dispatch::Plain;
 use crate::error::Error;
 
 operation_future! {
@@ -63,7 +63,7 @@ impl Accelerator {
     #[inline]
     pub fn copy<S: StableBuf, D: StableBufMut>(&self, src: S, dst: D) -> Copy<S, D> {
         Copy(Operation::new(self, (src, dst), |(src, dst)| {
-            check::copy(src, dst).map(|(from, to, len)| Job::copy(from, to, len))
+            check::copy(src, dst).map(|(from, to, len)| Plain::copy(from, to, len))
         }))
     }
 
@@ -71,7 +71,7 @@ impl Accelerator {
     pub fn copy_to_vec<S: StableBuf>(&self, src: S) -> CopyToVec<S> {
         let dst = Vec::with_capacity(StableBuf::len(&src));
         CopyToVec(Operation::new(self, (src, dst), |(src, dst)| {
-            Ok(Job::copy(StableBuf::as_ptr(src), dst.as_mut_ptr(), StableBuf::len(src)))
+            Ok(Plain::copy(StableBuf::as_ptr(src), dst.as_mut_ptr(), StableBuf::len(src)))
         }))
     }
 
@@ -92,7 +92,7 @@ impl Accelerator {
             check::range(dst, dst.saturating_add(end - start), len)?;
             let base = buf.as_mut_ptr();
             // `wrapping_add`: in bounds as just checked, and no claim is needed beyond that.
-            Ok(Job::copy_within(base.wrapping_add(start), base.wrapping_add(dst), end - start))
+            Ok(Plain::copy_within(base.wrapping_add(start), base.wrapping_add(dst), end - start))
         }))
     }
 
@@ -111,7 +111,7 @@ impl Accelerator {
         second: E,
     ) -> Dualcast<S, D, E> {
         Dualcast(Operation::new(self, (src, first, second), |(src, first, second)| {
-            check::dualcast(src, first, second).map(|(from, to, also, len)| Job::dualcast(from, to, also, len))
+            check::dualcast(src, first, second).map(|(from, to, also, len)| Plain::dualcast(from, to, also, len))
         }))
     }
 }
@@ -137,11 +137,11 @@ pub fn dualcast<S: StableBuf, D: StableBufMut, E: StableBufMut>(src: S, first: D
 }
 
 /// Checks a copy to two destinations.
-pub(super) fn plan_dualcast(src: In, first: Out, second: Out) -> Result<Job, Error> {
+pub(super) fn plan_dualcast(src: In, first: Out, second: Out) -> Result<Plain, Error> {
     let (to, also) = (first.take(src.len)?, second.take(src.len)?);
     for dst in [first, second] {
         check::apart(src.region(), dst.region(src.len))?;
     }
     check::apart(first.region(src.len), second.region(src.len))?;
-    Ok(Job::dualcast(src.ptr, to, also, src.len))
+    Ok(Plain::dualcast(src.ptr, to, also, src.len))
 }

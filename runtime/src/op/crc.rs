@@ -4,7 +4,7 @@ use super::check;
 use super::future::{Operation, operation_future};
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
-use crate::dispatch::Job;
+use crate::dispatch::Plain;
 
 operation_future! {
     /// A checksum, made by [`Accelerator::crc32c`] or [`dsa::crc32c`](crate::crc32c). Gives the CRC and the buffer.
@@ -62,7 +62,7 @@ impl Accelerator {
     /// # }).unwrap();
     /// ```
     pub fn crc32c<S: StableBuf>(&self, src: S) -> Crc32c<S> {
-        Crc32c(Operation::new(self, src, |src| Ok(Job::crc32c(StableBuf::as_ptr(src), StableBuf::len(src), 0))))
+        Crc32c(Operation::new(self, src, |src| Ok(Plain::crc32c(StableBuf::as_ptr(src), StableBuf::len(src), 0))))
     }
 
     /// Copies as [`Accelerator::copy`] does and computes the CRC-32C of what was copied in the same pass.
@@ -72,7 +72,7 @@ impl Accelerator {
     /// As for [`Accelerator::copy`].
     pub fn copy_crc32c<S: StableBuf, D: StableBufMut>(&self, src: S, dst: D) -> CopyCrc32c<S, D> {
         CopyCrc32c(Operation::new(self, (src, dst), |(src, dst)| {
-            check::copy(src, dst).map(|(from, to, len)| Job::copy_crc32c(from, to, len, 0))
+            check::copy(src, dst).map(|(from, to, len)| Plain::copy_crc32c(from, to, len, 0))
         }))
     }
 }

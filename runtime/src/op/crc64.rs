@@ -6,7 +6,7 @@ use super::future::{Operation, operation_future};
 use super::operand::{In, Out};
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
-use crate::dispatch::Job;
+use crate::dispatch::Plain;
 use crate::error::Error;
 
 operation_future! {
@@ -65,7 +65,7 @@ impl Accelerator {
     /// # }).unwrap();
     /// ```
     pub fn crc64<S: StableBuf>(&self, src: S) -> Crc64<S> {
-        Crc64(Operation::new(self, src, |src| Ok(Job::crc64(StableBuf::as_ptr(src), StableBuf::len(src), 0))))
+        Crc64(Operation::new(self, src, |src| Ok(Plain::crc64(StableBuf::as_ptr(src), StableBuf::len(src), 0))))
     }
 
     /// Copies as [`Accelerator::copy`] does and computes the CRC-64/NVME of what was copied in the same pass.
@@ -101,8 +101,8 @@ pub fn copy_crc64<S: StableBuf, D: StableBufMut>(src: S, dst: D) -> CopyCrc64<S,
 }
 
 /// Checks a copy with CRC-64.
-pub(super) fn plan_copy(seed: u64, src: In, dst: Out) -> Result<Job, Error> {
+pub(super) fn plan_copy(seed: u64, src: In, dst: Out) -> Result<Plain, Error> {
     let to = dst.take(src.len)?;
     check::apart(src.region(), dst.region(src.len))?;
-    Ok(Job::copy_crc64(src.ptr, to, src.len, seed))
+    Ok(Plain::copy_crc64(src.ptr, to, src.len, seed))
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 
 operation_future! {
     /// A delta record being made, by [`Accelerator::create_delta`]. Gives what came of it and all three buffers.
-    CreateDelta<A: StableBuf, B: StableBuf, D: StableBufMut>((A, B, D)) -> (DeltaResult, (A, B, D)),
+    CreateDelta<A: StableBuf, B: StableBuf, D: StableBufMut>((A, B, D)) -> (DeltaResult, (A, B, D)), by Job,
     |done, (first, second, mut record)| {
         let size = done.written;
         // SAFETY: the operation has written the first `size` bytes of the record.
@@ -25,7 +25,7 @@ operation_future! {
 
 operation_future! {
     /// A delta record being applied, by [`Accelerator::apply_delta`]. Gives both buffers back.
-    ApplyDelta<R: StableBuf, D: StableBufMut>((R, D)) -> (R, D),
+    ApplyDelta<R: StableBuf, D: StableBufMut>((R, D)) -> (R, D), by Job,
     |_, buffers| buffers
 }
 

@@ -5,7 +5,7 @@ use super::future::{Operation, operation_future};
 use super::operand::Out;
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
-use crate::dispatch::Job;
+use crate::dispatch::Plain;
 use crate::error::Error;
 
 /// What memory is filled with: eight bytes, repeated from the start of the region; a last part pattern is cut off.
@@ -148,13 +148,13 @@ impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
     }
 }
 
-fn plan(dst: Out, len: usize, pattern: Pattern) -> Result<Job, Error> {
-    Ok(Job::fill(dst.take(len)?, len, pattern.word()))
+fn plan(dst: Out, len: usize, pattern: Pattern) -> Result<Plain, Error> {
+    Ok(Plain::fill(dst.take(len)?, len, pattern.word()))
 }
 
 /// Checks a fill with sixteen bytes.
-pub(super) fn plan_wide(dst: Out, len: usize, pattern: WidePattern) -> Result<Job, Error> {
-    Ok(Job::fill_wide(dst.take(len)?, len, pattern.words()))
+pub(super) fn plan_wide(dst: Out, len: usize, pattern: WidePattern) -> Result<Plain, Error> {
+    Ok(Plain::fill_wide(dst.take(len)?, len, pattern.words()))
 }
 
 /// [`Accelerator::fill`] on the process-wide accelerator.

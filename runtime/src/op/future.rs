@@ -1,19 +1,22 @@
 //! What all single-operation futures share: a flight, the buffers in custody, and what happens on drop.
 
+use std::mem::ManuallyDrop;
 use std::task::{Context, Poll, ready};
 
 use super::custody::Custody;
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Job, Outcome, Pressure, Quickly, Route, Trouble};
+use crate::dispatch::{Flight, Load, Outcome, Plain, Pressure, Quickly, Route, Trouble};
 use crate::error::{Error, Failed};
 
-/// An operation on buffers `B`.
-pub(crate) struct Operation<B: Send + 'static> {
-    flight: Flight,
-    buffers: Custody<B>,
-    /// Why it is not done at all. Boxed, because the other operations should not carry room for it.
-    refused: Option<Box<Error>>,
+/// An operation on buffers `B`. The accelerator is here as long as the buffers are.
+pub(crate) struct Operation<B: Send + 'static, J: Load = Plain> {
+    /// Emptied by whatever ends the operation, or drops it.
+    buffers: ManuallyDrop<Custody<B, Accelerator>>,
+    flight: Flight<J>,
 }
+
+// What is awaited is moved about first.
+const _: () = assert!(size_of::<Operation<(Vec<u8>, Vec<u8>)>>() <= 160);
 
 /// What a finished operation says.
 #[derive(Clone, Copy)]
@@ -24,39 +27,30 @@ pub(crate) struct Done {
 }
 
 // All fields are `Unpin` whatever `B` is: the address of the future itself is given to nobody.
-impl<B: Send + 'static> Unpin for Operation<B> {}
+impl<B: Send + 'static, J: Load> Unpin for Operation<B, J> {}
 
-impl<B: Send + 'static> Operation<B> {
+impl<B: Send + 'static, J: Load> Operation<B, J> {
     /// Takes the buffers into custody, then lets `plan` look at them, once, and say what is to be done.
     #[expect(clippy::inline_always, reason = "measured in instructions: otherwise it is copied around")]
     #[inline(always)]
-    pub(crate) fn new(accelerator: &Accelerator, buffers: B, plan: impl FnOnce(&mut B) -> Result<Job, Error>) -> Self {
+    pub(crate) fn new(accelerator: &Accelerator, buffers: B, plan: impl FnOnce(&mut B) -> Result<J, Error>) -> Self {
         let mut buffers = Custody::new(buffers);
-        match plan(buffers.get_mut()) {
-            Ok(job) => Self { flight: Flight::new(accelerator.clone(), job), buffers, refused: None },
-            Err(error) => Self::refusal(accelerator, buffers, error),
-        }
-    }
-
-    /// An operation that will not be done.
-    #[cold]
-    #[inline(never)]
-    fn refusal(accelerator: &Accelerator, buffers: Custody<B>, error: Error) -> Self {
-        Self { flight: Flight::new(accelerator.clone(), Job::nothing()), buffers, refused: Some(Box::new(error)) }
+        let plan = plan(buffers.get_mut());
+        // What cannot unwind from here on needs no landing pad, which would keep it all in memory.
+        let buffers = ManuallyDrop::new(buffers.kept_by(accelerator.clone()));
+        Self { buffers, flight: Flight::planned(plan) }
     }
 
     /// The short way of a poll. If the operation has ended so, the caller asks what it says, and takes the buffers.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
     pub(crate) fn poll_quickly(&mut self, cx: &mut Context<'_>) -> Quickly {
-        if self.refused.is_some() {
-            return Quickly::Not;
-        }
+        let Some(accelerator) = self.buffers.keeper() else { return Quickly::Not };
         let Poll::Ready(coop) = tokio::task::coop::poll_proceed(cx) else { return Quickly::Pending };
         // SAFETY: `plan` made the job of buffers that are valid as their traits promise; they are in custody until
         // the flight has ended (then the caller may take them) or leave together with it (`drop`). The traits' contract
         // excludes other access: a writable buffer is reachable only through its value, a readable one is not written.
-        let far = unsafe { self.flight.poll_quickly(cx) };
+        let far = unsafe { self.flight.poll_quickly(accelerator, cx) };
         if far == Quickly::Done {
             coop.made_progress();
             // It has nothing to restore any more.
@@ -68,8 +62,12 @@ impl<B: Send + 'static> Operation<B> {
     /// What an operation says that has ended the short way.
     #[inline]
     pub(crate) fn done(&self) -> Done {
-        let outcome = self.flight.job().outcome();
-        Done { outcome, written: self.flight.job().written(&outcome) }
+        self.ended(self.flight.job().outcome())
+    }
+
+    #[inline]
+    fn ended(&self, outcome: Outcome) -> Done {
+        Done { outcome, written: self.flight.job().written(&outcome) as usize }
     }
 
     /// The buffers, after [`poll_quickly`](Self::poll_quickly) has given something.
@@ -81,41 +79,34 @@ impl<B: Send + 'static> Operation<B> {
     /// The rest of a poll that has not ended the short way.
     #[inline(never)]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Done, B), Failed<B>>> {
-        if self.refused.is_some() {
-            return Poll::Ready(Err(self.refuse()));
-        }
+        let accelerator = self.buffers.keeper().expect("an operation was polled after it had completed");
         let Poll::Ready(coop) = tokio::task::coop::poll_proceed(cx) else { return Poll::Pending };
         // SAFETY: as in `poll_quickly`.
-        let result = ready!(unsafe { self.flight.poll(&coop, cx) });
+        let result = ready!(unsafe { self.flight.poll(accelerator, &coop, cx) });
         Poll::Ready(self.finish(result))
     }
 
-    #[cold]
-    fn refuse(&mut self) -> Failed<B> {
-        self.flight.abandon();
-        let error = self.refused.take().expect("there is a reason");
-        Failed::new(*error, self.buffers.take())
-    }
-
     fn finish(&mut self, result: Result<Outcome, Trouble>) -> Result<(Done, B), Failed<B>> {
-        match result {
-            Ok(Outcome::BadDelta(error)) => Err(Failed::new(Error::DeltaRecord(error), self.buffers.take())),
-            Ok(outcome) => Ok((Done { outcome, written: self.flight.job().written(&outcome) }, self.buffers())),
-            Err(Trouble::DeviceOnly(reason)) => Err(Failed::new(Error::DeviceOnly(reason), self.buffers.take())),
+        let error = match result {
+            Ok(Outcome::BadDelta(error)) => Error::DeltaRecord(error),
+            Ok(outcome) => return Ok((self.ended(outcome), self.buffers())),
+            Err(Trouble::Refused(error)) => *error,
+            Err(Trouble::DeviceOnly(reason)) => Error::DeviceOnly(reason),
             Err(Trouble::Pressure(reason)) => {
-                let queues = self.flight.takers();
-                Err(Failed::new(Error::Pressure { reason, queues }, self.buffers.take()))
+                let queues = self.buffers.keeper().map(|accelerator| self.flight.takers(accelerator));
+                Error::Pressure { reason, queues: queues.unwrap_or_default() }
             }
             Err(Trouble::Runaway) => {
                 self.buffers.leak();
-                Err(Failed::new(Error::Unresponsive, None))
+                Error::Unresponsive
             }
-        }
+        };
+        Err(Failed::new(error, self.buffers.take()))
     }
 
     pub(crate) fn set_accelerator(&mut self, accelerator: &Accelerator) {
         assert!(self.flight.is_fresh(), "options must be set before the first poll");
-        self.flight.reroute(accelerator);
+        self.buffers.keep_by(accelerator.clone());
     }
 
     pub(crate) fn set_route(&mut self, route: Route) {
@@ -134,20 +125,28 @@ impl<B: Send + 'static> Operation<B> {
     }
 
     /// What is to be done, to be changed before anything has been.
-    pub(crate) fn job_mut(&mut self) -> &mut Job {
+    pub(crate) fn job_mut(&mut self) -> &mut J {
         assert!(self.flight.is_fresh(), "options must be set before the first poll");
         self.flight.job_mut()
     }
+
+    /// It is dropped before its buffers have been taken.
+    #[cold]
+    fn leave(&mut self) {
+        if let Some((accelerator, buffers)) = self.buffers.part() {
+            self.flight.detach(&accelerator, || Box::new(buffers));
+        }
+    }
 }
 
-impl<B: Send + 'static> Drop for Operation<B> {
+impl<B: Send + 'static, J: Load> Drop for Operation<B, J> {
     #[inline]
     fn drop(&mut self) {
         // Never blocks, never frees what a device may write (invariant 1): either nothing is out and the buffers are
-        // dropped with the other fields, after it has given up its place in the line if it had one, or they move into the slot, and the poller drops them when the device is done.
-        if self.flight.is_engaged() {
-            let buffers = &mut self.buffers;
-            self.flight.detach(|| Box::new(buffers.hand_over()));
+        // dropped here, after it has given up its place in the line if it had one, or they move into the slot, and the
+        // poller drops them when the device is done. Where they have been taken nothing is out.
+        if self.buffers.keeper().is_some() {
+            self.leave();
         }
     }
 }
@@ -156,7 +155,7 @@ impl<B: Send + 'static> Drop for Operation<B> {
 macro_rules! operation_future {
     (
         $(#[$doc:meta])*
-        $name:ident<$($generic:ident: $bound:ident),+>($buffers:ty) -> $output:ty,
+        $name:ident<$($generic:ident: $bound:ident),+>($buffers:ty) -> $output:ty $(, by $job:ty)?,
         |$done:pat_param, $held:pat_param| $finish:expr
     ) => {
         $(#[$doc])*
@@ -164,7 +163,7 @@ macro_rules! operation_future {
         /// Nothing happens before the first poll. Dropping the future at any time is safe and never blocks: if a
         /// device has been given the operation, it takes its course, and the buffers are dropped afterwards.
         #[must_use = "futures do nothing unless awaited"]
-        pub struct $name<$($generic: $bound),+>(crate::op::future::Operation<$buffers>);
+        pub struct $name<$($generic: $bound),+>(crate::op::future::Operation<$buffers $(, $job)?>);
 
         impl<$($generic: $bound),+> $name<$($generic),+> {
             /// Runs it on `accelerator` instead of the one it was made for.

@@ -60,7 +60,7 @@ impl From<DifBlock> for DifFormat {
 operation_future! {
     /// A check of data-integrity fields, made by [`Accelerator::dif_check`]. Gives the tags that would come next or what
     /// does not match, and the buffer.
-    DifCheck<S: StableBuf>(S) -> (Result<DifTags, DifMismatch>, S),
+    DifCheck<S: StableBuf>(S) -> (Result<DifTags, DifMismatch>, S), by Job,
     |done, src| (done.outcome.checked(), src)
 }
 
@@ -68,7 +68,7 @@ macro_rules! two_buffers {
     ($(#[$doc:meta])* $name:ident -> $value:ty, $read:ident) => {
         operation_future! {
             $(#[$doc])*
-            $name<S: StableBuf, D: StableBufMut>((S, D)) -> ($value, (S, D)),
+            $name<S: StableBuf, D: StableBufMut>((S, D)) -> ($value, (S, D)), by Job,
             |done, (src, mut dst)| {
                 let len = done.written;
                 // SAFETY: the operation has written the first `len` bytes of the destination.
@@ -215,7 +215,7 @@ fn operation<S: StableBuf, D: StableBufMut>(
     dst: D,
     format: DifFormat,
     checked: Checked,
-) -> Operation<(S, D)> {
+) -> Operation<(S, D), Job> {
     Operation::new(accelerator, (src, dst), |(src, dst)| plan(format, checked, In::of(src), Out::of(dst)))
 }
 

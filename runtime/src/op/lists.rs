@@ -13,7 +13,7 @@ use crate::error::Error;
 
 operation_future! {
     /// A gather copy, made by [`Accelerator::gather_copy`]. Gives base buffer, list and destination back.
-    GatherCopy<B: StableBuf, D: StableBufMut>((B, BlockList, D)) -> (B, BlockList, D),
+    GatherCopy<B: StableBuf, D: StableBufMut>((B, BlockList, D)) -> (B, BlockList, D), by Job,
     |done, (base, blocks, mut dst)| {
         let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of the destination.
@@ -24,13 +24,13 @@ operation_future! {
 
 operation_future! {
     /// A scatter copy, made by [`Accelerator::scatter_copy`]. Gives source, base buffer and list back.
-    ScatterCopy<S: StableBuf, B: StableBufMut>((S, B, BlockList)) -> (S, B, BlockList),
+    ScatterCopy<S: StableBuf, B: StableBufMut>((S, B, BlockList)) -> (S, B, BlockList), by Job,
     |_, buffers| buffers
 }
 
 operation_future! {
     /// A scatter fill, made by [`Accelerator::scatter_fill`]. Gives base buffer and list back.
-    ScatterFill<B: StableBufMut>((B, BlockList)) -> (B, BlockList),
+    ScatterFill<B: StableBufMut>((B, BlockList)) -> (B, BlockList), by Job,
     |_, buffers| buffers
 }
 

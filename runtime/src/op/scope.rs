@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use super::check;
 use super::fill::Pattern;
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Job, Outcome};
+use crate::dispatch::{Flight, Job, Outcome, Plain};
 use crate::error::Error;
 
 /// Where borrowed operations are started, see [`Blocking::scope`](super::blocking::Blocking::scope).
@@ -61,7 +61,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// One operation, and its outcome once somebody has waited for it.
 struct Entry {
-    flight: Flight,
+    flight: Flight<Job>,
     outcome: Option<Outcome>,
 }
 
@@ -85,7 +85,7 @@ impl<'scope> Scope<'scope, '_> {
     /// [`Error::LengthMismatch`], and nothing is started.
     pub fn copy(&'scope self, dst: &'scope mut [u8], src: &'scope [u8]) -> Result<Ticket<'scope, ()>, Error> {
         check::same_length(dst.len(), src.len())?;
-        let job = Job::copy(src.as_ptr(), dst.as_mut_ptr(), src.len());
+        let job = Plain::copy(src.as_ptr(), dst.as_mut_ptr(), src.len());
         // SAFETY: both slices stay borrowed for 'scope, which ends after `finish`.
         Ok(unsafe { self.start(job, |_| ()) })
     }
@@ -97,21 +97,21 @@ impl<'scope> Scope<'scope, '_> {
     /// [`Error::LengthMismatch`], and nothing is started.
     pub fn copy_crc32c(&'scope self, dst: &'scope mut [u8], src: &'scope [u8]) -> Result<Ticket<'scope, u32>, Error> {
         check::same_length(dst.len(), src.len())?;
-        let job = Job::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), 0);
+        let job = Plain::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), 0);
         // SAFETY: both slices stay borrowed for 'scope, which ends after `finish`.
         Ok(unsafe { self.start(job, Outcome::crc32c) })
     }
 
     /// Starts filling `dst` with `pattern`.
     pub fn fill(&'scope self, dst: &'scope mut [u8], pattern: impl Into<Pattern>) -> Ticket<'scope, ()> {
-        let job = Job::fill(dst.as_mut_ptr(), dst.len(), pattern.into().word());
+        let job = Plain::fill(dst.as_mut_ptr(), dst.len(), pattern.into().word());
         // SAFETY: the slice stays borrowed for 'scope, which ends after `finish`.
         unsafe { self.start(job, |_| ()) }
     }
 
     /// Starts a CRC-32C of `src`.
     pub fn crc32c(&'scope self, src: &'scope [u8]) -> Ticket<'scope, u32> {
-        let job = Job::crc32c(src.as_ptr(), src.len(), 0);
+        let job = Plain::crc32c(src.as_ptr(), src.len(), 0);
         // SAFETY: the slice stays borrowed for 'scope, which ends after `finish`.
         unsafe { self.start(job, Outcome::crc32c) }
     }
@@ -123,7 +123,7 @@ impl<'scope> Scope<'scope, '_> {
     /// [`Error::LengthMismatch`], and nothing is started.
     pub fn compare(&'scope self, a: &'scope [u8], b: &'scope [u8]) -> Result<Ticket<'scope, Option<usize>>, Error> {
         check::same_length(a.len(), b.len())?;
-        let job = Job::compare(a.as_ptr(), b.as_ptr(), a.len());
+        let job = Plain::compare(a.as_ptr(), b.as_ptr(), a.len());
         // SAFETY: both slices stay borrowed for 'scope, which ends after `finish`.
         Ok(unsafe { self.start(job, Outcome::difference) })
     }
@@ -131,15 +131,15 @@ impl<'scope> Scope<'scope, '_> {
     /// # Safety
     ///
     /// The job's memory is valid, and touched by nobody else, until [`Scope::finish`] has returned.
-    pub(super) unsafe fn start<T>(&'scope self, job: Job, result: fn(Outcome) -> T) -> Ticket<'scope, T> {
+    pub(super) unsafe fn start<T>(&'scope self, job: impl Into<Job>, result: fn(Outcome) -> T) -> Ticket<'scope, T> {
         let mut entries = self.entries.borrow_mut();
         let index = entries.len();
         // Reserved first: growing must not be able to fail between submission and being on the list.
         entries.reserve(1);
-        entries.push(Entry { flight: Flight::new(self.accelerator.clone(), job), outcome: None });
+        entries.push(Entry { flight: Flight::new(job.into()), outcome: None });
         let entry = &mut entries[index];
         // SAFETY: the caller's promise.
-        entry.outcome = unsafe { entry.flight.start() };
+        entry.outcome = unsafe { entry.flight.start(&self.accelerator) };
         Ticket { settle: self, index, result }
     }
 
@@ -157,7 +157,7 @@ impl Settle for Scope<'_, '_> {
         let entry = &mut self.entries.borrow_mut()[index];
         let flight = &mut entry.flight;
         // SAFETY: the promise of `start`: the memory outlives `finish`, and so this call.
-        *entry.outcome.get_or_insert_with(|| unsafe { flight.wait() })
+        *entry.outcome.get_or_insert_with(|| unsafe { flight.wait(&self.accelerator) })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::Error;
 
 operation_future! {
     /// A type conversion, made by [`Accelerator::type_convert`]. Gives the numeric exceptions and both buffers.
-    TypeConvert<S: StableBuf, D: StableBufMut>((S, D)) -> (NumericExceptions, (S, D)),
+    TypeConvert<S: StableBuf, D: StableBufMut>((S, D)) -> (NumericExceptions, (S, D)), by Job,
     |done, (src, mut dst)| {
         let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of the destination.
@@ -26,7 +26,7 @@ operation_future! {
 
 operation_future! {
     /// A reduce, made by [`Accelerator::reduce`]. Gives the numeric exceptions and all three buffers.
-    Reduce<A: StableBuf, B: StableBuf, D: StableBufMut>((A, B, D)) -> (NumericExceptions, (A, B, D)),
+    Reduce<A: StableBuf, B: StableBuf, D: StableBufMut>((A, B, D)) -> (NumericExceptions, (A, B, D)), by Job,
     |done, (first, second, mut dst)| {
         let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of the destination.
@@ -38,7 +38,7 @@ operation_future! {
 operation_future! {
     /// A reduce into its first source, made by [`Accelerator::reduce_in_place`]. Gives the numeric exceptions and both
     /// buffers.
-    ReduceInPlace<A: StableBufMut, B: StableBuf>((A, B)) -> (NumericExceptions, (A, B)),
+    ReduceInPlace<A: StableBufMut, B: StableBuf>((A, B)) -> (NumericExceptions, (A, B)), by Job,
     |done, buffers| (done.outcome.exceptions(), buffers)
 }
 
@@ -46,7 +46,7 @@ operation_future! {
     /// A reduce to two destinations, made by [`Accelerator::reduce_dualcast`]. Gives the numeric exceptions and all four
     /// buffers.
     ReduceDualcast<A: StableBuf, B: StableBuf, D: StableBufMut, E: StableBufMut>((A, B, D, E))
-        -> (NumericExceptions, (A, B, D, E)),
+        -> (NumericExceptions, (A, B, D, E)), by Job,
     |done, (first, second, mut one, mut other)| {
         let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of both destinations.
@@ -61,7 +61,7 @@ operation_future! {
 operation_future! {
     /// A gather-reduce, made by [`Accelerator::gather_reduce`]. Gives the numeric exceptions, and base buffer, list and
     /// destination.
-    GatherReduce<B: StableBuf, D: StableBufMut>((B, BlockList, D)) -> (NumericExceptions, (B, BlockList, D)),
+    GatherReduce<B: StableBuf, D: StableBufMut>((B, BlockList, D)) -> (NumericExceptions, (B, BlockList, D)), by Job,
     |done, (base, blocks, mut dst)| {
         let len = done.written;
         // SAFETY: the operation has written the first `len` bytes of the destination.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use idxd_sys::Descriptor;
 
-use super::{SubmissionPath, Submitter, Verdict};
+use super::{Answer, SubmissionPath, Submitter, Verdict};
 use crate::descriptor::Capabilities;
 
 /// One open queue of the model.
@@ -41,7 +41,7 @@ impl Submitter for Emulated {
     unsafe fn submit(&self, descriptors: &[Descriptor]) -> Verdict {
         for (accepted, descriptor) in descriptors.iter().enumerate() {
             // SAFETY: forwarded.
-            if unsafe { self.submit_one(descriptor) } != Verdict::Accepted {
+            if unsafe { self.submit_one(descriptor) } != Answer::Accepted {
                 return Verdict::Retry(accepted);
             }
         }
@@ -49,16 +49,18 @@ impl Submitter for Emulated {
     }
 
     #[inline]
-    unsafe fn submit_one(&self, descriptor: &Descriptor) -> Verdict {
+    unsafe fn submit_one(&self, descriptor: &Descriptor) -> Answer {
         // SAFETY: the caller promises that what the descriptor names outlives its execution.
         unsafe {
-            if self.dedicated {
-                self.client.movdir64b(descriptor);
-            } else if self.client.enqcmd(descriptor) == dsa_emulator::Enqcmd::Retry {
-                return Verdict::Retry(0);
+            if !self.dedicated {
+                return match self.client.enqcmd(descriptor) {
+                    dsa_emulator::Enqcmd::Accepted => Answer::Accepted,
+                    dsa_emulator::Enqcmd::Retry => Answer::NotNow,
+                };
             }
+            self.client.movdir64b(descriptor);
         }
-        Verdict::Accepted
+        Answer::Accepted
     }
 
     fn name(&self) -> String {

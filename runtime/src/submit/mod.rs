@@ -65,6 +65,17 @@ pub(crate) enum Verdict {
     Refused(usize),
 }
 
+/// What a queue said to a single descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// [`Verdict::Accepted`].
+    Accepted,
+    /// [`Verdict::Retry`] or [`Verdict::Full`].
+    NotNow,
+    /// [`Verdict::Refused`].
+    Refused,
+}
+
 /// How a process hands descriptors to one open work queue.
 pub(crate) trait Submitter: Send + Sync + fmt::Debug {
     /// Hands over `descriptors`, in order. Orders all earlier stores of this thread before the submission, once for all
@@ -83,9 +94,13 @@ pub(crate) trait Submitter: Send + Sync + fmt::Debug {
     /// # Safety
     ///
     /// As for [`submit`](Self::submit).
-    unsafe fn submit_one(&self, descriptor: &Descriptor) -> Verdict {
+    unsafe fn submit_one(&self, descriptor: &Descriptor) -> Answer {
         // SAFETY: forwarded.
-        unsafe { self.submit(std::slice::from_ref(descriptor)) }
+        match unsafe { self.submit(std::slice::from_ref(descriptor)) } {
+            Verdict::Accepted => Answer::Accepted,
+            Verdict::Retry(_) | Verdict::Full => Answer::NotNow,
+            Verdict::Refused(_) => Answer::Refused,
+        }
     }
 
     /// Name of the queue, for people.

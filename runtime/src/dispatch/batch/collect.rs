@@ -2,7 +2,7 @@
 
 use idxd_sys::{CompletionRecord, Descriptor, status};
 
-use super::super::job::{Absorbed, Piece};
+use super::super::job::{Absorbed, Piece, Work};
 use super::super::slices;
 use super::super::submission::Look;
 use super::{BatchFlight, Member, Runaway};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use idxd_sys::{Descriptor, flag, opcode};
 
 use super::super::Route;
-use super::super::job::Job;
+use super::super::job::{Extras, Job, Work};
 use super::super::pressure::{Pressure, Turn, is_pressure};
 use super::super::submission::Submission;
 use super::{BatchFlight, Block, MOST_UNITS, Member, Run, Unit};
@@ -124,7 +124,7 @@ impl BatchFlight {
                 continue;
             }
             let count = run.members.len();
-            let slots = &mut run.submissions[..count];
+            let slots = &run.submissions[..count];
             // SAFETY: the caller's promise covers the buffers; lists and records are in `block`, which lives as long. Each
             // slot is fresh.
             let (accepted, admission) =
@@ -246,5 +246,5 @@ fn describe(job: &Job, record: &RecordCell, caps: &Capabilities) -> Option<Descr
     if job.is_for_cpu() || job.next_piece(caps) != job.left() {
         return None;
     }
-    job.describe(job.left(), record.addr(), false, caps).ok()
+    job.describe(job.left(), Extras::new(record.addr(), false, caps), caps).ok()
 }

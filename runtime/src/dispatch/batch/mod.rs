@@ -24,7 +24,7 @@ use std::task::{Context, Poll, ready};
 use idxd_sys::Descriptor;
 
 use super::Route;
-use super::job::{Job, Outcome};
+use super::job::{Job, Outcome, Work};
 use super::pressure::{Pressure, Turn};
 use super::submission::Submission;
 use crate::accelerator::Accelerator;

@@ -1,16 +1,19 @@
 //! The state machine: whatever can be done of a flight without waiting.
 
+use std::mem::ManuallyDrop;
+
 use super::super::Route;
-use super::super::job::{Absorbed, Outcome, Piece};
+use super::super::job::{Absorbed, Extras, Load, Outcome, Piece};
 use super::super::pressure::{Pressure, Turn, is_pressure};
 use super::super::slices;
 use super::super::submission::Submission;
 use super::{Flight, Next, Stage, Step, Trouble, count_latency, is_sampled};
+use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::Admission;
 use crate::stats::{Event, Path, Reason};
 
-impl Flight {
+impl<J: Load> Flight<J> {
     /// Makes whatever progress can be made without waiting. `insist`: a caller that cannot leave its buffers behind
     /// keeps waiting even for a device that has run away.
     ///
@@ -18,7 +21,7 @@ impl Flight {
     ///
     /// As for [`Flight::poll`].
     #[inline]
-    pub(super) unsafe fn advance(&mut self, insist: bool) -> Step {
+    pub(super) unsafe fn advance(&mut self, accelerator: &Accelerator, insist: bool) -> Step {
         loop {
             match self.stage {
                 Stage::Fresh => {
@@ -28,10 +31,10 @@ impl Flight {
                     }
                     self.begun = clock::now() | 1;
                     // SAFETY: the caller's promise covers what the descriptor will name.
-                    match unsafe { self.launch() } {
+                    match unsafe { self.launch(accelerator) } {
                         Ok(()) => {}
                         Err(reason) => {
-                            if let Some(step) = self.refused(reason, !insist) {
+                            if let Some(step) = self.refused(accelerator, reason, !insist) {
                                 return step;
                             }
                         }
@@ -39,21 +42,24 @@ impl Flight {
                 }
                 Stage::Queued(turn) => {
                     // SAFETY: the caller's promise; nothing is out.
-                    if let Some(step) = unsafe { self.take_turn(turn) } {
+                    if let Some(step) = unsafe { self.take_turn(accelerator, turn) } {
                         return step;
                     }
                 }
                 Stage::Out(submission, piece) => {
+                    if self.begun == 0 {
+                        self.begun = submission.submitted_at(accelerator.shared());
+                    }
                     // SAFETY: the caller's promise.
-                    match unsafe { self.collect(submission, piece, insist) } {
+                    match unsafe { self.collect(accelerator, submission, piece, insist) } {
                         Next::Waiting => return Step::Waiting,
                         Next::Submitted | Next::NotTaken => {}
                         Next::Done(outcome) => {
-                            self.record(Path::Device, submission.lane);
+                            self.record(accelerator, Path::Device, submission.lane);
                             return Step::Done(Ok(outcome));
                         }
                         Next::Cpu(reason) => {
-                            if let Some(step) = self.refused(reason, false) {
+                            if let Some(step) = self.refused(accelerator, reason, false) {
                                 return step;
                             }
                         }
@@ -64,15 +70,21 @@ impl Flight {
                 }
                 Stage::Cpu(reason) => {
                     // SAFETY: the caller's promise, and no descriptor is out.
-                    let Some(outcome) = (unsafe { self.slice() }) else { return Step::Sliced };
-                    return self.ended_on_cpu(outcome, reason);
+                    let Some(outcome) = (unsafe { self.slice(accelerator) }) else { return Step::Sliced };
+                    return self.ended_on_cpu(accelerator, outcome, reason);
                 }
                 Stage::Refine => {
                     // SAFETY: as above.
-                    let Some(outcome) = (unsafe { self.slice() }) else { return Step::Sliced };
+                    let Some(outcome) = (unsafe { self.slice(accelerator) }) else { return Step::Sliced };
                     self.stage = Stage::Ended;
-                    self.record(Path::Device, self.accelerator.shared().lane_index());
+                    self.record(accelerator, Path::Device, accelerator.shared().lane_index());
                     return Step::Done(Ok(outcome));
+                }
+                Stage::Refused(_) => {
+                    let Stage::Refused(error) = std::mem::replace(&mut self.stage, Stage::Ended) else {
+                        unreachable!()
+                    };
+                    return Step::Done(Err(Trouble::Refused(ManuallyDrop::into_inner(error))));
                 }
                 Stage::Ended => panic!("an operation was polled after it had completed"),
             }
@@ -85,8 +97,8 @@ impl Flight {
     ///
     /// As for [`Flight::poll`]; nothing is out.
     #[inline]
-    unsafe fn slice(&mut self) -> Option<Outcome> {
-        let rates = &self.accelerator.shared().rates;
+    unsafe fn slice(&mut self, accelerator: &Accelerator) -> Option<Outcome> {
+        let rates = &accelerator.shared().rates;
         let (piece, outcome) = match rates.ticks() {
             // What is small takes as long as it takes.
             Some(ticks) if self.job.left() > slices::LEAST => {
@@ -116,8 +128,8 @@ impl Flight {
     ///
     /// As for [`Flight::poll`].
     #[inline]
-    unsafe fn launch(&mut self) -> Result<(), Reason> {
-        let shared = self.accelerator.shared();
+    unsafe fn launch(&mut self, accelerator: &Accelerator) -> Result<(), Reason> {
+        let shared = accelerator.shared();
         if self.route == Route::Cpu {
             return Err(Reason::Forced);
         }
@@ -138,7 +150,7 @@ impl Flight {
             return Err(Reason::QueueFull);
         }
         let slot = if is_turn { Submission::acquire_anywhere(shared) } else { Submission::acquire(shared) };
-        let mut submission = slot.ok_or(Reason::NoSlot)?;
+        let submission = slot.ok_or(Reason::NoSlot)?;
         let now = if is_turn { clock::now() } else { self.begun };
         let mut reason = Reason::DeviceLost;
         for index in shared.queues_from(submission.lane) {
@@ -149,7 +161,7 @@ impl Flight {
             let caps = queue.capabilities();
             let piece = self.job.next_piece(caps);
             let record = submission.record_addr(shared);
-            let Ok(descriptor) = self.job.describe(piece, record, self.cache_control, caps) else {
+            let Ok(descriptor) = self.job.describe(piece, Extras::new(record, self.cache_control, caps), caps) else {
                 // One that has no room would take it.
                 if reason != Reason::QueueFull {
                     reason = Reason::Unsupported;
@@ -177,8 +189,8 @@ impl Flight {
     /// No device takes it, or the next part of it, and none has it: it waits for room, fails if it `may_fail`, or goes on by
     /// the CPU. `None` is for another round.
     #[cold]
-    fn refused(&mut self, reason: Reason, may_fail: bool) -> Option<Step> {
-        let shared = self.accelerator.shared();
+    fn refused(&mut self, accelerator: &Accelerator, reason: Reason, may_fail: bool) -> Option<Step> {
+        let shared = accelerator.shared();
         if is_pressure(reason) {
             match self.pressure.unwrap_or(shared.policy.pressure) {
                 Pressure::Wait => {
@@ -202,18 +214,18 @@ impl Flight {
     /// As for [`Flight::poll`]; nothing is out.
     #[cold]
     #[inline(never)]
-    unsafe fn take_turn(&mut self, turn: Turn) -> Option<Step> {
-        if let Some(reason) = turn.is_over(self.accelerator.shared()) {
-            turn.leave(self.accelerator.shared(), Event::WaitsGivenUp);
+    unsafe fn take_turn(&mut self, accelerator: &Accelerator, turn: Turn) -> Option<Step> {
+        if let Some(reason) = turn.is_over(accelerator.shared()) {
+            turn.leave(accelerator.shared(), Event::WaitsGivenUp);
             return self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)));
         }
         if !turn.is_first {
             return Some(Step::Queued);
         }
         // SAFETY: the caller's promise.
-        match unsafe { self.launch() } {
+        match unsafe { self.launch(accelerator) } {
             Ok(()) => {
-                turn.leave(self.accelerator.shared(), Event::WaitsServed);
+                turn.leave(accelerator.shared(), Event::WaitsServed);
                 None
             }
             Err(reason) if is_pressure(reason) => {
@@ -223,17 +235,17 @@ impl Flight {
                 Some(Step::Queued)
             }
             Err(reason) => {
-                turn.leave(self.accelerator.shared(), Event::WaitsGivenUp);
+                turn.leave(accelerator.shared(), Event::WaitsGivenUp);
                 self.fall_back(reason).map(|trouble| Step::Done(Err(trouble)))
             }
         }
     }
 
-    fn ended_on_cpu(&mut self, outcome: Outcome, reason: Reason) -> Step {
+    fn ended_on_cpu(&mut self, accelerator: &Accelerator, outcome: Outcome, reason: Reason) -> Step {
         self.stage = Stage::Ended;
-        let lane = self.accelerator.shared().lane_index();
-        self.accelerator.shared().lanes[lane as usize].stats.reason(reason);
-        self.record(Path::Cpu, lane);
+        let lane = accelerator.shared().lane_index();
+        accelerator.shared().lanes[lane as usize].stats.reason(reason);
+        self.record(accelerator, Path::Cpu, lane);
         Step::Done(Ok(outcome))
     }
 
@@ -248,9 +260,9 @@ impl Flight {
     }
 
     #[inline]
-    fn record(&mut self, path: Path, lane: u32) {
+    fn record(&mut self, accelerator: &Accelerator, path: Path, lane: u32) {
         self.path = path;
-        let lane = &self.accelerator.shared().lanes[lane as usize];
+        let lane = &accelerator.shared().lanes[lane as usize];
         let total = self.job.total();
         let before = lane.stats.operation(path, self.job.operation(), total);
         if is_sampled(before, total) {

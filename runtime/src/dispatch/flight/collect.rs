@@ -2,23 +2,30 @@
 
 use idxd_sys::{CompletionRecord, Descriptor};
 
-use super::super::job::{Absorbed, Piece};
+use super::super::job::{Absorbed, Extras, Load, Piece};
 use super::super::record::touch;
 use super::super::submission::{Look, Submission};
 use super::{Flight, Next, Stage};
+use crate::accelerator::Accelerator;
 use crate::descriptor::{Completion, Resume};
 use crate::device::Admission;
 use crate::stats::{Event, Reason};
 
-impl Flight {
+impl<J: Load> Flight<J> {
     /// Looks at the descriptor that is out; goes on if it has completed or is lost.
     ///
     /// # Safety
     ///
     /// As for [`Flight::poll`].
     #[inline]
-    pub(super) unsafe fn collect(&mut self, submission: Submission, piece: Piece, insist: bool) -> Next {
-        let shared = self.accelerator.shared();
+    pub(super) unsafe fn collect(
+        &mut self,
+        accelerator: &Accelerator,
+        submission: Submission,
+        piece: Piece,
+        insist: bool,
+    ) -> Next {
+        let shared = accelerator.shared();
         match submission.look(shared, insist) {
             Look::Waiting => return Next::Waiting,
             Look::Complete => {}
@@ -34,7 +41,7 @@ impl Flight {
             }
             Look::Runaway => {
                 self.stage = Stage::Ended;
-                submission.leak(&self.accelerator);
+                submission.leak(accelerator);
                 return Next::Runaway;
             }
         }
@@ -44,11 +51,11 @@ impl Flight {
         let caps = submission.queue(shared).capabilities();
         let Some(outcome) = self.job.outcome_of(&sent, &record, &piece, caps) else {
             // SAFETY: the caller's promise; the descriptor has ended.
-            return unsafe { self.mend(submission, piece, &sent, &record) };
+            return unsafe { self.mend(accelerator, submission, piece, &sent, &record) };
         };
         let next = match self.job.absorb(piece.size, outcome) {
             // SAFETY: the caller's promise.
-            Absorbed::More => return unsafe { self.next_piece(submission) },
+            Absorbed::More => return unsafe { self.next_piece(accelerator, submission) },
             Absorbed::Done(outcome) => Next::Done(outcome),
             Absorbed::Refine => Next::Refine,
         };
@@ -63,12 +70,13 @@ impl Flight {
     ///
     /// As for [`Flight::poll`]; nothing is out.
     #[cold]
-    unsafe fn next_piece(&mut self, mut submission: Submission) -> Next {
-        let shared = self.accelerator.shared();
+    unsafe fn next_piece(&mut self, accelerator: &Accelerator, submission: Submission) -> Next {
+        let shared = accelerator.shared();
         let caps = submission.queue(shared).capabilities();
         let piece = self.job.next_piece(caps);
         self.resumes = 0;
-        let described = self.job.describe(piece, submission.record_addr(shared), self.cache_control, caps);
+        let described =
+            self.job.describe(piece, Extras::new(submission.record_addr(shared), self.cache_control, caps), caps);
         let admission = match &described {
             // SAFETY: the caller's promise.
             Ok(descriptor) => unsafe { submission.resend(shared, descriptor) },
@@ -91,12 +99,13 @@ impl Flight {
     #[cold]
     unsafe fn mend(
         &mut self,
-        mut submission: Submission,
+        accelerator: &Accelerator,
+        submission: Submission,
         mut piece: Piece,
         sent: &Descriptor,
         record: &CompletionRecord,
     ) -> Next {
-        let shared = self.accelerator.shared();
+        let shared = accelerator.shared();
         let lane = submission.lane(shared);
         let completion = Completion::decode(sent.opcode(), record);
         let mut reason = Reason::DeviceError;

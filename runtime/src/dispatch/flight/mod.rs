@@ -24,20 +24,25 @@ mod collect;
 mod quick;
 mod wait;
 
+use std::mem::ManuallyDrop;
+
 use super::Route;
-use super::job::{Job, Outcome, Piece};
+use super::job::{Extras, Load, Outcome, Piece};
 use super::pressure::{Pressure, Turn};
 use super::submission::Submission;
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::Queue;
+use crate::error::Error;
 use crate::lane::Lane;
 use crate::lane::slot::Cargo;
 use crate::stats::{Path, Reason};
 
 /// Why a flight ended without a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Trouble {
+    /// It was not to be done at all.
+    Refused(Box<Error>),
     /// It was to stay off the CPU, and could not. The buffers are free.
     DeviceOnly(Reason),
     /// There was no room for it, and it was to fail then. Nothing has been done.
@@ -46,11 +51,10 @@ pub(crate) enum Trouble {
     Runaway,
 }
 
-/// One job on its way.
+/// One job on its way. Whoever has it says by which accelerator, always the same from the first call that does something.
 #[derive(Debug)]
-pub(crate) struct Flight {
-    accelerator: Accelerator,
-    job: Job,
+pub(crate) struct Flight<J> {
+    job: J,
     stage: Stage,
     pub(crate) route: Route,
     pub(crate) cache_control: bool,
@@ -58,13 +62,13 @@ pub(crate) struct Flight {
     pub(crate) pressure: Option<Pressure>,
     resumes: u8,
     path: Path,
-    /// Ticks at the first poll that did something; 0 before.
+    /// Ticks at the first poll that did something; 0 before, and as long as the slot's stamp says it.
     begun: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Stage {
-    /// It waits for room; nothing is out. First, so that a destructor tells this and `Out` from the others in one comparison.
+    /// It waits for room; nothing is out.
     Queued(Turn),
     /// Nothing has happened yet.
     Fresh,
@@ -76,6 +80,9 @@ enum Stage {
     Refine,
     /// There is nothing more to do.
     Ended,
+    /// It will not be done. Boxed, because the other stages should not carry room for it.
+    /// Nothing to be dropped where nobody has to look for it: whoever has the flight ends or detaches it.
+    Refused(ManuallyDrop<Box<Error>>),
 }
 
 /// How far [`Flight::poll_quickly`] came.
@@ -113,13 +120,22 @@ enum Next {
     Runaway,
 }
 
-impl Flight {
-    #[inline]
-    pub(crate) fn new(accelerator: Accelerator, job: Job) -> Self {
+impl<J: Load> Flight<J> {
+    pub(crate) fn new(job: J) -> Self {
+        Self::planned(Ok(job))
+    }
+
+    /// With what is to be done, or why it is not.
+    #[expect(clippy::inline_always, reason = "measured in instructions: otherwise it is copied around")]
+    #[inline(always)]
+    pub(crate) fn planned(plan: Result<J, Error>) -> Self {
+        let (job, stage) = match plan {
+            Ok(job) => (job, Stage::Fresh),
+            Err(error) => (J::nothing(), Stage::Refused(ManuallyDrop::new(boxed(error)))),
+        };
         Self {
-            accelerator,
             job,
-            stage: Stage::Fresh,
+            stage,
             route: Route::Auto,
             cache_control: false,
             pressure: None,
@@ -129,7 +145,8 @@ impl Flight {
         }
     }
 
-    pub(crate) fn job(&self) -> &Job {
+    #[inline]
+    pub(crate) fn job(&self) -> &J {
         &self.job
     }
 
@@ -138,32 +155,15 @@ impl Flight {
         self.path
     }
 
-    /// Ends it before it has begun.
-    pub(crate) fn abandon(&mut self) {
-        debug_assert!(self.is_fresh());
-        self.stage = Stage::Ended;
-    }
-
     /// Changes what is to be done, before it has begun.
-    pub(crate) fn job_mut(&mut self) -> &mut Job {
+    pub(crate) fn job_mut(&mut self) -> &mut J {
         debug_assert!(self.is_fresh());
         &mut self.job
     }
 
     /// Whether nothing has been done yet, so that accelerator and route may still be changed.
     pub(crate) fn is_fresh(&self) -> bool {
-        matches!(self.stage, Stage::Fresh)
-    }
-
-    pub(crate) fn reroute(&mut self, accelerator: &Accelerator) {
-        debug_assert!(self.is_fresh());
-        self.accelerator = accelerator.clone();
-    }
-
-    /// Whether a descriptor is out, or room for one is waited for: then it must be detached.
-    #[inline]
-    pub(crate) fn is_engaged(&self) -> bool {
-        matches!(self.stage, Stage::Out(..) | Stage::Queued(_))
+        matches!(self.stage, Stage::Fresh | Stage::Refused(_))
     }
 
     /// Hands whatever the device may still write to the poller, or back if there is nothing such. Gives up its place
@@ -171,25 +171,33 @@ impl Flight {
     ///
     /// `cargo` is called only if a descriptor is still out; it gives the buffers.
     #[cold]
-    pub(crate) fn detach(&mut self, cargo: impl FnOnce() -> Box<dyn Cargo>) {
-        let shared = self.accelerator.shared();
+    pub(crate) fn detach(&mut self, accelerator: &Accelerator, cargo: impl FnOnce() -> Box<dyn Cargo>) {
+        let shared = accelerator.shared();
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Out(submission, _) => submission.detach(shared, cargo),
             Stage::Queued(turn) => turn.cancel(shared),
+            Stage::Refused(error) => drop(ManuallyDrop::into_inner(error)),
             _ => {}
         }
     }
 
     /// Names of the queues that could take what is left.
     #[cold]
-    pub(crate) fn takers(&self) -> Box<str> {
+    pub(crate) fn takers(&self, accelerator: &Accelerator) -> Box<str> {
         let takes = |queue: &&Queue| {
             let caps = queue.capabilities();
             // Any address of a record does.
-            queue.is_open() && self.job.describe(self.job.next_piece(caps), 0x1000, self.cache_control, caps).is_ok()
+            let extras = Extras::new(0x1000, self.cache_control, caps);
+            queue.is_open() && self.job.describe(self.job.next_piece(caps), extras, caps).is_ok()
         };
-        names(self.accelerator.shared().queues.iter().filter(takes))
+        names(accelerator.shared().queues.iter().filter(takes))
     }
+}
+
+#[cold]
+#[inline(never)]
+fn boxed(error: Error) -> Box<Error> {
+    Box::new(error)
 }
 
 #[inline(never)]

@@ -4,11 +4,12 @@ use std::task::{Context, Poll};
 
 use tokio::task::coop::RestoreOnPending;
 
-use super::super::job::Outcome;
+use super::super::job::{Load, Outcome};
 use super::super::pressure::{Pressure, Turn};
 use super::{Flight, Stage, Step, Trouble};
+use crate::accelerator::Accelerator;
 
-impl Flight {
+impl<J: Load> Flight<J> {
     /// Polls for the result: a look, a short spin, some rounds of waking itself, then the poller thread. `coop` is the
     /// caller's, who has tried [`poll_quickly`](Self::poll_quickly) before.
     ///
@@ -19,6 +20,7 @@ impl Flight {
     #[inline(never)]
     pub(crate) unsafe fn poll(
         &mut self,
+        accelerator: &Accelerator,
         coop: &RestoreOnPending,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Outcome, Trouble>> {
@@ -30,10 +32,10 @@ impl Flight {
             if let Stage::Queued(turn) = &mut self.stage
                 && !turn.is_present
             {
-                turn.present(self.accelerator.shared(), Some(cx.waker().clone()));
+                turn.present(accelerator.shared(), Some(cx.waker().clone()));
             }
             // SAFETY: the caller's promise.
-            match unsafe { self.advance(false) } {
+            match unsafe { self.advance(accelerator, false) } {
                 Step::Done(result) => {
                     coop.made_progress();
                     return Poll::Ready(result);
@@ -45,7 +47,7 @@ impl Flight {
                 }
                 Step::Waiting => {
                     let Stage::Out(submission, piece) = &mut self.stage else { continue };
-                    if !submission.wait_a_little(&self.accelerator, piece.size, cx) {
+                    if !submission.wait_a_little(accelerator, piece.size, cx) {
                         return Poll::Pending;
                     }
                 }
@@ -64,13 +66,13 @@ impl Flight {
     /// # Safety
     ///
     /// As for [`Flight::wait`], which the caller will call unless there is an outcome.
-    pub(crate) unsafe fn start(&mut self) -> Option<Outcome> {
+    pub(crate) unsafe fn start(&mut self, accelerator: &Accelerator) -> Option<Outcome> {
         let guard = AbortOnUnwind;
         // Not in line: the room that it would wait for may be what its owner holds.
         self.pressure = Some(Pressure::Cpu);
         let outcome = loop {
             // SAFETY: the caller's promise.
-            match unsafe { self.advance(true) } {
+            match unsafe { self.advance(accelerator, true) } {
                 Step::Done(result) => break Some(expect_outcome(result)),
                 Step::Sliced => {}
                 Step::Waiting | Step::Queued => break None,
@@ -86,13 +88,13 @@ impl Flight {
     ///
     /// The job's memory is valid, and nobody else touches it (sources may be read), until this has returned. It does
     /// not return, nor unwind, before the device is done with it, come what may.
-    pub(crate) unsafe fn wait(&mut self) -> Outcome {
+    pub(crate) unsafe fn wait(&mut self, accelerator: &Accelerator) -> Outcome {
         let guard = AbortOnUnwind;
         let mut rounds = 0u32;
         let mut left = self.job.left();
         let outcome = loop {
             // SAFETY: the caller's promise.
-            match unsafe { self.advance(true) } {
+            match unsafe { self.advance(accelerator, true) } {
                 Step::Done(result) => break expect_outcome(result),
                 Step::Sliced => {}
                 Step::Waiting => {
@@ -102,9 +104,9 @@ impl Flight {
                     if let Stage::Out(submission, _) = &self.stage {
                         if rounds == 1 {
                             // This thread polls nothing for a while.
-                            self.accelerator.shared().flush_mine();
+                            accelerator.shared().flush_mine();
                         }
-                        submission.wait_round(self.accelerator.shared(), rounds);
+                        submission.wait_round(accelerator.shared(), rounds);
                     }
                 }
                 Step::Queued => {
@@ -114,7 +116,7 @@ impl Flight {
                         if rounds != 0 {
                             Turn::pause(rounds);
                         }
-                        turn.present(self.accelerator.shared(), None);
+                        turn.present(accelerator.shared(), None);
                     }
                 }
             }

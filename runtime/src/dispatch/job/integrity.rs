@@ -176,7 +176,7 @@ impl Work for Integrity {
     }
 
     fn correct(&self, rest: &mut Descriptor, piece: &Piece) {
-        let tags = self.checked.after(piece.advanced / self.units().0).tags();
+        let tags = self.checked.after(u64::from(piece.advanced) / self.units().0).tags();
         // On the side without tags both are zero: there the bytes are reserved.
         rest.op_specific[1] = tags.source.word();
         rest.op_specific[2] = tags.destination.word();
@@ -198,7 +198,7 @@ impl Work for Integrity {
             && DifStatus::all().contains(fields)
             && record.bytes_completed < sent.xfer_size
             && u64::from(record.bytes_completed).is_multiple_of(unit);
-        let completed = (piece.advanced + u64::from(record.bytes_completed)) as usize;
+        let completed = (u64::from(piece.advanced) + u64::from(record.bytes_completed)) as usize;
         is_possible
             .then(|| Outcome::Integrity(Err(DifMismatch { block: completed / unit as usize, completed, fields })))
     }

@@ -31,8 +31,7 @@ use lists::Lists;
 pub(crate) use lists::Places;
 pub use outcome::{DeltaResult, DifMismatch};
 pub(crate) use outcome::{NextTags, Outcome};
-use plain::Plain;
-pub(crate) use plain::{Quick, QuickKind};
+pub(crate) use plain::{Kind, Plain, Quick};
 pub(crate) use typed::Arithmetic;
 use typed::Typed;
 
@@ -73,7 +72,7 @@ pub(crate) struct Piece {
     /// In the job's own unit.
     pub(crate) size: u64,
     /// How far the start has moved, see [`Continuation::advanced`].
-    advanced: u64,
+    advanced: u32,
     exceptions: NumericExceptions,
 }
 
@@ -83,15 +82,16 @@ impl Piece {
         Self { size, advanced: 0, exceptions: NumericExceptions::empty() }
     }
 
-    /// Whether it is all that is left of `job`, and nothing is known of it.
+    /// Whether it is all that is `left` of its job, and nothing is known of it.
     #[inline]
-    pub(crate) fn is_whole(&self, job: &Job) -> bool {
-        self.advanced == 0 && self.size == job.left()
+    pub(crate) fn is_whole(&self, left: u64) -> bool {
+        self.advanced == 0 && self.size == left
     }
 
     /// The rest of it is sent again.
     pub(crate) fn resume(&mut self, completion: &Completion, continuation: &Continuation) {
-        self.advanced += u64::from(continuation.advanced);
+        // No more than the descriptor's size, which has as many bits.
+        self.advanced = self.advanced.saturating_add(continuation.advanced);
         // A gather-reduce has started again, so that only its last record counts.
         if completion.opcode != opcode::GATHER_REDUCE
             && let Some(exceptions) = completion.exceptions()
@@ -119,17 +119,25 @@ pub(crate) type Operands = [Region; 5];
 
 /// What a descriptor says besides what is to be done.
 #[derive(Clone, Copy, Debug)]
-struct Extras {
+pub(crate) struct Extras {
     /// Address of the completion record.
     record: u64,
     /// Whether results should go to the cache.
     cached: bool,
 }
 
+impl Extras {
+    /// A record at address `record`, and results in the cache if they should be and a queue with `caps` can be told so.
+    #[inline]
+    pub(crate) fn new(record: u64, cached: bool, caps: &Capabilities) -> Self {
+        Self { record, cached: cached && caps.cache_control() }
+    }
+}
+
 /// What a family of operations knows about its jobs.
 ///
 /// Pieces and slices are in a unit of the job's own: bytes of the region by which it goes forward.
-trait Work {
+pub(crate) trait Work: std::fmt::Debug + Sized {
     /// Under which name the job is counted.
     fn operation(&self) -> Operation;
 
@@ -162,8 +170,8 @@ trait Work {
     /// and its size are those of `piece` already.
     fn correct(&self, _rest: &mut Descriptor, _piece: &Piece) {}
 
-    /// What a record says of a piece, or of the rest of one; `None` if the piece is not done, or the record contradicts
-    /// the descriptor.
+    /// What a record says of `piece` after `sent`, which was its descriptor, or that of its rest; `None` if the piece is
+    /// not done, or the record contradicts the descriptor.
     #[inline]
     fn outcome_of(
         &self,
@@ -182,7 +190,8 @@ trait Work {
     ///
     /// # Safety
     ///
-    /// As for [`Job::run`].
+    /// The job's buffers are valid for what it reads and writes, no device is working on them, and nobody else
+    /// touches them meanwhile.
     unsafe fn run(&self, piece: u64) -> Outcome;
 
     /// The result so far; final once nothing is left.
@@ -193,6 +202,22 @@ trait Work {
 
     /// What is left of the operands.
     fn operands(&self) -> Operands;
+}
+
+/// What a flight carries: plain jobs by themselves, which are the most frequent ones and the smallest, and any others.
+pub(crate) trait Load: Work {
+    /// Nothing at all, in place of what was refused.
+    fn nothing() -> Self;
+
+    /// The job as one descriptor has it, if that is simple.
+    #[inline]
+    fn quick(&self) -> Option<Quick> {
+        None
+    }
+
+    /// Takes note of a CRC, where that is what a quick job yields.
+    #[inline]
+    fn set_crc(&mut self, _crc: u64) {}
 }
 
 /// Has the family do it. What is done most often stays small enough to be compiled into its callers.
@@ -217,70 +242,59 @@ fn out_of_line<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-impl Job {
-    /// Under which name the job is counted.
+impl From<Plain> for Job {
+    fn from(plain: Plain) -> Self {
+        Self::Plain(plain)
+    }
+}
+
+/// Whatever the family does.
+impl Work for Job {
     #[inline]
-    pub(crate) fn operation(&self) -> Operation {
+    fn operation(&self) -> Operation {
         each!(self, work => work.operation())
     }
 
-    /// Bytes in all, done or not.
     #[inline]
-    pub(crate) fn total(&self) -> u64 {
+    fn total(&self) -> u64 {
         each!(self, work => work.total())
     }
 
-    /// What is left, in a unit of the job's own.
     #[inline]
-    pub(crate) fn left(&self) -> u64 {
+    fn left(&self) -> u64 {
         each!(self, work => work.left())
     }
 
-    /// Whether no device should have it: pieces that can be done over do not exist, or are too short.
     #[inline]
-    pub(crate) fn is_for_cpu(&self) -> bool {
+    fn is_for_cpu(&self) -> bool {
         each!(self, work => work.is_for_cpu())
     }
 
-    /// Whether the CPU may have to look at the sources once more after a device has succeeded.
-    pub(crate) fn may_refine(&self) -> bool {
+    fn may_refine(&self) -> bool {
         each!(self, work => work.may_refine())
     }
 
-    /// The next piece for a device with these capabilities. If there is none, nobody can describe it.
     #[inline]
-    pub(crate) fn next_piece(&self, caps: &Capabilities) -> u64 {
+    fn next_piece(&self, caps: &Capabilities) -> u64 {
         each!(self, work => work.next_piece(caps))
     }
 
-    /// The next slice for the CPU, of about `limit` bytes (at least 4 KiB), or the least that can be done at once.
     #[inline]
-    pub(crate) fn next_slice(&self, limit: u64) -> u64 {
+    fn next_slice(&self, limit: u64) -> u64 {
         each!(self, work => work.next_slice(limit))
     }
 
-    /// The descriptor for the next `piece`.
     #[inline]
-    pub(crate) fn describe(
-        &self,
-        piece: u64,
-        record: u64,
-        cached: bool,
-        caps: &Capabilities,
-    ) -> Result<Descriptor, DescriptorError> {
-        let extras = Extras { record, cached: cached && caps.cache_control() };
+    fn describe(&self, piece: u64, extras: Extras, caps: &Capabilities) -> Result<Descriptor, DescriptorError> {
         each!(self, work => work.describe(piece, extras, caps))
     }
 
-    /// Puts into `rest`, which goes on with `piece` after a page fault, what the job knows better than a record.
-    pub(crate) fn correct(&self, rest: &mut Descriptor, piece: &Piece) {
+    fn correct(&self, rest: &mut Descriptor, piece: &Piece) {
         each!(self, work => work.correct(rest, piece));
     }
 
-    /// What a record says of `piece` after `sent`, which was its descriptor, or that of its rest; `None` if the piece is
-    /// not done, or the record contradicts the descriptor.
     #[inline]
-    pub(crate) fn outcome_of(
+    fn outcome_of(
         &self,
         sent: &Descriptor,
         record: &CompletionRecord,
@@ -290,39 +304,35 @@ impl Job {
         each!(self, work => work.outcome_of(sent, record, piece, caps))
     }
 
-    /// Takes note that the next `piece` is done, with result `of_piece` (whose places count from its start).
     #[inline]
-    pub(crate) fn absorb(&mut self, piece: u64, of_piece: Outcome) -> Absorbed {
+    fn absorb(&mut self, piece: u64, of_piece: Outcome) -> Absorbed {
         each!(self, work => work.absorb(piece, of_piece))
     }
 
-    /// Does the next `piece` on the CPU.
-    ///
-    /// # Safety
-    ///
-    /// The job's buffers are valid for what it reads and writes, no device is working on them, and nobody else
-    /// touches them meanwhile.
     #[inline]
-    pub(crate) unsafe fn run(&self, piece: u64) -> Outcome {
+    unsafe fn run(&self, piece: u64) -> Outcome {
         // SAFETY: the caller's promise is the one that is asked for.
         unsafe { each!(self, work => work.run(piece)) }
     }
 
-    /// The result so far; final once nothing is left.
     #[inline]
-    pub(crate) fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> Outcome {
         each!(self, work => work.outcome())
     }
 
-    /// Bytes from the start of each destination that have been written when the job has ended so.
     #[inline]
-    pub(crate) fn written(&self, outcome: &Outcome) -> usize {
-        each!(self, work => work.written(outcome)) as usize
+    fn written(&self, outcome: &Outcome) -> u64 {
+        each!(self, work => work.written(outcome))
     }
 
-    /// What is left of the operands.
-    pub(crate) fn operands(&self) -> Operands {
+    fn operands(&self) -> Operands {
         each!(self, work => work.operands())
+    }
+}
+
+impl Load for Job {
+    fn nothing() -> Self {
+        Self::Plain(Plain::nothing())
     }
 }
 

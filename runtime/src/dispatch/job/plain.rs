@@ -5,7 +5,7 @@
 
 use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
 
-use super::{Absorbed, Extras, GRAIN, Job, Operands, Outcome, Piece, Region, Work, expose, source, target};
+use super::{Absorbed, Extras, GRAIN, Load, Operands, Outcome, Piece, Region, Work, expose, source, target};
 use crate::cpu::{self, CrcParams, CrcWidth};
 use crate::descriptor::{
     CacheControl, Capabilities, Compare, ComparePattern, CopyCrc, Crc, DescriptorError, Dualcast, Fill, Move,
@@ -18,10 +18,16 @@ const MIN_DEVICE_DISTANCE: u64 = 4096;
 /// CRC-64/NVME, with the device's conventions.
 const CRC_64: CrcParams = CrcParams { width: CrcWidth::Crc64, bypass_inversion: false, bypass_reflection: false };
 
+/// What is done. The first ones have a short way, see [`super::super::quick`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// One of the kinds that have a short way.
-    Quick(QuickKind),
+pub(crate) enum Kind {
+    Copy,
+    Fill,
+    Crc32c,
+    CopyCrc32c,
+    Compare,
+    /// A move to an overlapping address.
+    CopyWithin,
     FillWide,
     Crc64,
     CopyCrc64,
@@ -29,28 +35,22 @@ enum Kind {
     Dualcast,
 }
 
-/// The kinds that [`super::super::quick`] knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QuickKind {
-    Copy,
-    Fill,
-    Crc32c,
-    CopyCrc32c,
-    Compare,
-}
-
-impl QuickKind {
-    pub(crate) const COUNT: usize = 5;
+impl Kind {
+    pub(crate) const COUNT: usize = Self::Dualcast as usize + 1;
 
     /// Under which name such a job is counted.
     #[inline]
     pub(crate) const fn operation(self) -> Operation {
         match self {
-            Self::Copy => Operation::Copy,
-            Self::Fill => Operation::Fill,
+            Self::Copy | Self::CopyWithin => Operation::Copy,
+            Self::Fill | Self::FillWide => Operation::Fill,
             Self::Crc32c => Operation::Crc32c,
             Self::CopyCrc32c => Operation::CopyCrc32c,
             Self::Compare => Operation::Compare,
+            Self::Crc64 => Operation::Crc64,
+            Self::CopyCrc64 => Operation::CopyCrc64,
+            Self::ComparePattern => Operation::ComparePattern,
+            Self::Dualcast => Operation::Dualcast,
         }
     }
 }
@@ -58,7 +58,7 @@ impl QuickKind {
 /// A job as a descriptor has it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quick {
-    pub(crate) kind: QuickKind,
+    pub(crate) kind: Kind,
     /// First address, or a pattern.
     pub(crate) first: u64,
     /// Second address.
@@ -68,6 +68,7 @@ pub(crate) struct Quick {
     pub(crate) seed: u64,
 }
 
+/// Regions of equal size, byte by byte.
 #[derive(Clone, Debug)]
 pub(crate) struct Plain {
     kind: Kind,
@@ -78,7 +79,8 @@ pub(crate) struct Plain {
     src: u64,
     /// Destination; second source of a comparison.
     dst: u64,
-    /// Second destination of a dualcast; upper half of a wide pattern; for moves, the longest piece (0 = no limit).
+    /// Second destination of a dualcast; upper half of a wide pattern; the longest piece of a move to an overlapping
+    /// address.
     aux: u64,
     /// Bytes left.
     len: u64,
@@ -113,125 +115,120 @@ impl Plain {
         }
     }
 
-    /// See [`Job::quick`].
-    #[inline]
-    fn quick(&self) -> Option<Quick> {
-        // A move that may overlap has a limit there.
-        if self.aux != 0 {
-            return None;
-        }
-        let Kind::Quick(kind) = self.kind else { return None };
-        // The value is 0 where there is neither a pattern nor a seed.
-        let (first, seed) = if kind == QuickKind::Fill { (self.value, 0) } else { (self.src, self.value) };
-        Some(Quick { kind, first, second: self.dst, len: self.len, seed })
-    }
-
     const fn is_wide_crc(&self) -> bool {
         matches!(self.kind, Kind::Crc64 | Kind::CopyCrc64)
     }
 }
 
 /// Plain jobs.
-impl Job {
-    /// Nothing at all, in place of what was refused.
-    pub(crate) fn nothing() -> Self {
-        Self::Plain(Plain::reading(Kind::Quick(QuickKind::Copy), std::ptr::null(), 0))
-    }
-
+impl Plain {
     /// `len` bytes from `src` to `dst`, which do not overlap.
+    #[inline]
     pub(crate) fn copy(src: *const u8, dst: *mut u8, len: usize) -> Self {
-        Self::Plain(Plain::new(Kind::Quick(QuickKind::Copy), src, dst, len))
+        Self::new(Kind::Copy, src, dst, len)
     }
 
     /// `len` bytes from `src` to `dst`, which may overlap.
+    #[inline]
     pub(crate) fn copy_within(src: *const u8, dst: *mut u8, len: usize) -> Self {
-        let mut plain = Plain::new(Kind::Quick(QuickKind::Copy), src, dst, len);
+        let mut plain = Self::new(Kind::Copy, src, dst, len);
         let distance = plain.src.abs_diff(plain.dst);
         if distance < plain.len {
+            plain.kind = Kind::CopyWithin;
             plain.aux = distance.max(1);
             plain.backwards = plain.dst > plain.src;
         }
-        Self::Plain(plain)
+        plain
     }
 
     /// Fills `len` bytes with an 8-byte pattern, lowest byte first.
+    #[inline]
     pub(crate) fn fill(dst: *mut u8, len: usize, pattern: u64) -> Self {
-        Self::Plain(Plain { value: pattern, ..Plain::new(Kind::Quick(QuickKind::Fill), std::ptr::null(), dst, len) })
+        Self { value: pattern, ..Self::new(Kind::Fill, std::ptr::null(), dst, len) }
     }
 
     /// Fills `len` bytes with a 16-byte pattern, lowest byte of the first word first. One that repeats itself after 8
     /// bytes needs nothing that not every device has.
+    #[inline]
     pub(crate) fn fill_wide(dst: *mut u8, len: usize, pattern: [u64; 2]) -> Self {
         let [value, aux] = pattern;
         if value == aux {
             return Self::fill(dst, len, value);
         }
-        Self::Plain(Plain { value, aux, ..Plain::new(Kind::FillWide, std::ptr::null(), dst, len) })
+        Self { value, aux, ..Self::new(Kind::FillWide, std::ptr::null(), dst, len) }
     }
 
     /// CRC-32C of `len` bytes, continuing from `seed`.
+    #[inline]
     pub(crate) fn crc32c(src: *const u8, len: usize, seed: u32) -> Self {
-        Self::Plain(Plain { value: seed.into(), ..Plain::reading(Kind::Quick(QuickKind::Crc32c), src, len) })
+        Self { value: seed.into(), ..Self::reading(Kind::Crc32c, src, len) }
     }
 
     /// CRC-64/NVME of `len` bytes, continuing from `seed`.
+    #[inline]
     pub(crate) fn crc64(src: *const u8, len: usize, seed: u64) -> Self {
-        Self::Plain(Plain { value: seed, ..Plain::reading(Kind::Crc64, src, len) })
+        Self { value: seed, ..Self::reading(Kind::Crc64, src, len) }
     }
 
     /// Copy and CRC-32C in one pass.
+    #[inline]
     pub(crate) fn copy_crc32c(src: *const u8, dst: *mut u8, len: usize, seed: u32) -> Self {
-        Self::Plain(Plain { value: seed.into(), ..Plain::new(Kind::Quick(QuickKind::CopyCrc32c), src, dst, len) })
+        Self { value: seed.into(), ..Self::new(Kind::CopyCrc32c, src, dst, len) }
     }
 
     /// Copy and CRC-64/NVME in one pass.
+    #[inline]
     pub(crate) fn copy_crc64(src: *const u8, dst: *mut u8, len: usize, seed: u64) -> Self {
-        Self::Plain(Plain { value: seed, ..Plain::new(Kind::CopyCrc64, src, dst, len) })
+        Self { value: seed, ..Self::new(Kind::CopyCrc64, src, dst, len) }
     }
 
     /// First difference of two regions.
+    #[inline]
     pub(crate) fn compare(a: *const u8, b: *const u8, len: usize) -> Self {
-        Self::Plain(Plain::new(Kind::Quick(QuickKind::Compare), a, b.cast_mut(), len))
+        Self::new(Kind::Compare, a, b.cast_mut(), len)
     }
 
     /// First difference of a region and a repeated 8-byte pattern, lowest byte first.
+    #[inline]
     pub(crate) fn compare_pattern(src: *const u8, len: usize, pattern: u64) -> Self {
-        Self::Plain(Plain { value: pattern, ..Plain::reading(Kind::ComparePattern, src, len) })
+        Self { value: pattern, ..Self::reading(Kind::ComparePattern, src, len) }
     }
 
     /// One source, two destinations.
-    pub(crate) fn dualcast(src: *const u8, first: *mut u8, second: *mut u8, len: usize) -> Self {
-        Self::Plain(Plain { aux: expose(second), ..Plain::new(Kind::Dualcast, src, first, len) })
-    }
-
-    /// The job as one descriptor has it, if it is of a kind for which that is simple.
     #[inline]
-    pub(crate) fn quick(&self) -> Option<Quick> {
-        match self {
-            Self::Plain(plain) => plain.quick(),
-            _ => None,
-        }
+    pub(crate) fn dualcast(src: *const u8, first: *mut u8, second: *mut u8, len: usize) -> Self {
+        Self { aux: expose(second), ..Self::new(Kind::Dualcast, src, first, len) }
     }
 
     /// Continues a CRC from `seed`; before anything has been done.
+    #[inline]
     pub(crate) fn set_seed(&mut self, seed: u64) {
-        if let Self::Plain(plain) = self {
-            plain.value = seed;
-        }
+        self.value = seed;
+    }
+}
+
+impl Load for Plain {
+    fn nothing() -> Self {
+        Self::reading(Kind::Copy, std::ptr::null(), 0)
+    }
+
+    #[inline]
+    fn quick(&self) -> Option<Quick> {
+        // The value is 0 where there is neither a pattern nor a seed.
+        let (first, seed) = if self.kind == Kind::Fill { (self.value, 0) } else { (self.src, self.value) };
+        Some(Quick { kind: self.kind, first, second: self.dst, len: self.len, seed })
+    }
+
+    #[inline]
+    fn set_crc(&mut self, crc: u64) {
+        self.value = crc;
     }
 }
 
 impl Work for Plain {
     #[inline]
     fn operation(&self) -> Operation {
-        match self.kind {
-            Kind::Quick(kind) => kind.operation(),
-            Kind::FillWide => Operation::Fill,
-            Kind::Crc64 => Operation::Crc64,
-            Kind::CopyCrc64 => Operation::CopyCrc64,
-            Kind::ComparePattern => Operation::ComparePattern,
-            Kind::Dualcast => Operation::Dualcast,
-        }
+        self.kind.operation()
     }
 
     #[inline]
@@ -246,7 +243,7 @@ impl Work for Plain {
 
     #[inline]
     fn is_for_cpu(&self) -> bool {
-        self.kind == Kind::Quick(QuickKind::Copy) && self.aux != 0 && self.aux < MIN_DEVICE_DISTANCE
+        self.kind == Kind::CopyWithin && self.aux < MIN_DEVICE_DISTANCE
     }
 
     #[inline]
@@ -257,7 +254,7 @@ impl Work for Plain {
     #[inline]
     fn next_piece(&self, caps: &Capabilities) -> u64 {
         let limit = caps.max_transfer_size();
-        if self.kind == Kind::Quick(QuickKind::Copy) && self.aux != 0 {
+        if self.kind == Kind::CopyWithin {
             // At least `MIN_DEVICE_DISTANCE`, or the job would not have gone to a device.
             self.part(limit.min(self.aux))
         } else {
@@ -277,22 +274,18 @@ impl Work for Plain {
         let cache = if extras.cached { CacheControl::Cache } else { CacheControl::Memory };
         let is_wide = self.is_wide_crc();
         match self.kind {
-            Kind::Quick(QuickKind::Copy) => Move::new(src, dst, len).record(record).cache_control(cache).build(caps),
-            Kind::Quick(QuickKind::Fill) => {
-                Fill::new(dst, len, self.value).record(record).cache_control(cache).build(caps)
-            }
+            Kind::Copy | Kind::CopyWithin => Move::new(src, dst, len).record(record).cache_control(cache).build(caps),
+            Kind::Fill => Fill::new(dst, len, self.value).record(record).cache_control(cache).build(caps),
             Kind::FillWide => {
                 let pattern = [self.value, self.aux];
                 Fill::with_wide_pattern(dst, len, pattern).record(record).cache_control(cache).build(caps)
             }
-            Kind::Quick(QuickKind::Crc32c) | Kind::Crc64 => {
-                Crc::new(src, len).crc64(is_wide).seed(self.value).record(record).build(caps)
-            }
-            Kind::Quick(QuickKind::CopyCrc32c) | Kind::CopyCrc64 => {
+            Kind::Crc32c | Kind::Crc64 => Crc::new(src, len).crc64(is_wide).seed(self.value).record(record).build(caps),
+            Kind::CopyCrc32c | Kind::CopyCrc64 => {
                 let builder = CopyCrc::new(src, dst, len).crc64(is_wide).seed(self.value);
                 builder.record(record).cache_control(cache).build(caps)
             }
-            Kind::Quick(QuickKind::Compare) => Compare::new(src, dst, len).record(record).build(caps),
+            Kind::Compare => Compare::new(src, dst, len).record(record).build(caps),
             Kind::ComparePattern => ComparePattern::new(src, len, self.value).record(record).build(caps),
             Kind::Dualcast => Dualcast::new(src, dst, second, len).record(record).cache_control(cache).build(caps),
         }
@@ -309,7 +302,7 @@ impl Work for Plain {
         if record.status != status::SUCCESS {
             return None;
         }
-        let offset = piece.advanced + u64::from(record.bytes_completed);
+        let offset = u64::from(piece.advanced) + u64::from(record.bytes_completed);
         match sent.opcode() {
             opcode::CRCGEN | opcode::COPY_CRC => Some(Outcome::Crc(record.op_specific[0])),
             opcode::COMPARE | opcode::COMPVAL if record.result == 0 => Some(Outcome::Difference(None)),
@@ -359,19 +352,19 @@ impl Work for Plain {
         // SAFETY: the piece lies inside the job's regions, for which the caller vouches; `cpu` asks for no more.
         unsafe {
             match self.kind {
-                Kind::Quick(QuickKind::Copy) => cpu::copy(src, dst, len),
-                Kind::Quick(QuickKind::Fill) => cpu::fill(dst, len, self.value),
+                Kind::Copy | Kind::CopyWithin => cpu::copy(src, dst, len),
+                Kind::Fill => cpu::fill(dst, len, self.value),
                 Kind::FillWide => cpu::fill_wide(dst, len, [self.value, self.aux]),
                 Kind::Dualcast => cpu::dualcast(src, dst, second, len),
-                Kind::Quick(QuickKind::Crc32c) => {
+                Kind::Crc32c => {
                     return Outcome::Crc(cpu::crc32c_at(self.value as u32, src, len).into());
                 }
                 Kind::Crc64 => return Outcome::Crc(cpu::crc_at(CRC_64, self.value, src, len)),
-                Kind::Quick(QuickKind::CopyCrc32c) => {
+                Kind::CopyCrc32c => {
                     return Outcome::Crc(cpu::copy_crc32c(self.value as u32, src, dst, len).into());
                 }
                 Kind::CopyCrc64 => return Outcome::Crc(cpu::copy_crc(CRC_64, self.value, src, dst, len)),
-                Kind::Quick(QuickKind::Compare) => return Outcome::Difference(cpu::compare(src, dst, len)),
+                Kind::Compare => return Outcome::Difference(cpu::compare(src, dst, len)),
                 Kind::ComparePattern => return Outcome::Difference(cpu::compare_pattern(src, len, self.value)),
             }
         }
@@ -381,10 +374,8 @@ impl Work for Plain {
     #[inline]
     fn outcome(&self) -> Outcome {
         match self.kind {
-            Kind::Quick(QuickKind::Crc32c | QuickKind::CopyCrc32c) | Kind::Crc64 | Kind::CopyCrc64 => {
-                Outcome::Crc(self.value)
-            }
-            Kind::Quick(QuickKind::Compare) | Kind::ComparePattern => Outcome::Difference(None),
+            Kind::Crc32c | Kind::CopyCrc32c | Kind::Crc64 | Kind::CopyCrc64 => Outcome::Crc(self.value),
+            Kind::Compare | Kind::ComparePattern => Outcome::Difference(None),
             _ => Outcome::Done,
         }
     }
@@ -396,8 +387,8 @@ impl Work for Plain {
 
     fn operands(&self) -> Operands {
         let reads = |is_read: bool| if is_read { self.len } else { 0 };
-        let has_source = !matches!(self.kind, Kind::Quick(QuickKind::Fill) | Kind::FillWide);
-        let has_second = !matches!(self.kind, Kind::Quick(QuickKind::Crc32c) | Kind::Crc64 | Kind::ComparePattern);
+        let has_source = !matches!(self.kind, Kind::Fill | Kind::FillWide);
+        let has_second = !matches!(self.kind, Kind::Crc32c | Kind::Crc64 | Kind::ComparePattern);
         [
             Region::new(self.src, reads(has_source)),
             Region::new(self.dst, reads(has_second)),

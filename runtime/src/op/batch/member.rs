@@ -5,7 +5,7 @@
 
 use crate::buf::{StableBuf, StableBufMut};
 use crate::descriptor::{DifTags, NumericExceptions};
-use crate::dispatch::{Checked, DeltaResult, DifMismatch, Flushed, Job, Member, Outcome};
+use crate::dispatch::{Checked, DeltaResult, DifMismatch, Flushed, Job, Member, Outcome, Plain, Work};
 use crate::error::Error;
 use crate::op::arithmetic::{Conversion, Reduction};
 use crate::op::block_list::BlockList;
@@ -186,11 +186,11 @@ impl Task {
         // Two of them keep checks of their own, which know about more than addresses.
         match buffers {
             BatchBuffers::Copy(src, dst) => {
-                return check::copy(src, dst).map(|(from, to, len)| Job::copy(from, to, len));
+                return check::copy(src, dst).map(|(from, to, len)| Plain::copy(from, to, len).into());
             }
             BatchBuffers::Dualcast(src, first, second) => {
                 return check::dualcast(src, first, second)
-                    .map(|(from, to, also, len)| Job::dualcast(from, to, also, len));
+                    .map(|(from, to, also, len)| Plain::dualcast(from, to, also, len).into());
             }
             _ => {}
         }
@@ -198,20 +198,20 @@ impl Task {
         let list = || list.expect("a task with a list has one");
         match self {
             Self::Copy | Self::Dualcast => unreachable!("planned above"),
-            Self::Fill(len, pattern) => fill::plan_wide(dst, len, pattern),
-            Self::Crc32c => Ok(Job::crc32c(first.ptr, first.len, 0)),
-            Self::Crc64 => Ok(Job::crc64(first.ptr, first.len, 0)),
+            Self::Fill(len, pattern) => fill::plan_wide(dst, len, pattern).map(Job::from),
+            Self::Crc32c => Ok(Plain::crc32c(first.ptr, first.len, 0).into()),
+            Self::Crc64 => Ok(Plain::crc64(first.ptr, first.len, 0).into()),
             Self::CopyCrc32c => {
                 let to = dst.take(first.len)?;
                 check::apart(first.region(), dst.region(first.len))?;
-                Ok(Job::copy_crc32c(first.ptr, to, first.len, 0))
+                Ok(Plain::copy_crc32c(first.ptr, to, first.len, 0).into())
             }
-            Self::CopyCrc64 => crc64::plan_copy(0, first, dst),
+            Self::CopyCrc64 => crc64::plan_copy(0, first, dst).map(Job::from),
             Self::Compare => {
                 check::same_length(first.len, second.len)?;
-                Ok(Job::compare(first.ptr, second.ptr, first.len))
+                Ok(Plain::compare(first.ptr, second.ptr, first.len).into())
             }
-            Self::ComparePattern(pattern) => Ok(Job::compare_pattern(first.ptr, first.len, pattern.word())),
+            Self::ComparePattern(pattern) => Ok(Plain::compare_pattern(first.ptr, first.len, pattern.word()).into()),
             Self::CreateDelta => delta::create(first, second, dst),
             // SAFETY: the contract of `StableBuf`: initialised bytes that nobody writes.
             Self::ApplyDelta => unsafe { delta::apply(first, dst) },
@@ -236,7 +236,7 @@ pub(super) fn finish<S: StableBuf, D: StableBufMut>(
     member: &Member,
 ) -> Result<BatchValue, Error> {
     let outcome = member.outcome.expect("the flight has ended");
-    let written = member.job.written(&outcome);
+    let written = member.job.written(&outcome) as usize;
     for dst in buffers.destinations().into_iter().flatten() {
         // SAFETY: the member has written the first `written` bytes of its destinations.
         unsafe { dst.set_init(written) };

@@ -13,7 +13,7 @@ pub use member::{BatchBuffers, BatchValue};
 use super::custody::Custody;
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
-use crate::dispatch::{BatchFlight, Job, Member, Pressure, Route, Stranded};
+use crate::dispatch::{BatchFlight, Job, Load, Member, Pressure, Route, Stranded};
 use crate::error::Error;
 
 /// Collects operations that travel together: as BATCH descriptors where the work queue takes them, so that many cost
@@ -146,7 +146,7 @@ impl<S: StableBuf, D: StableBufMut> Batch<S, D> {
             .map(|(buffers, plan)| {
                 let (job, error) = match plan.task.plan(buffers) {
                     Ok(job) => (job, None),
-                    Err(error) => (Job::nothing(), Some(error)),
+                    Err(error) => (<Job as Load>::nothing(), Some(error)),
                 };
                 refused.push(error);
                 level += u32::from(plan.fence);
@@ -236,7 +236,7 @@ impl<S: StableBuf, D: StableBufMut> Future for Batched<S, D> {
 impl<S: StableBuf, D: StableBufMut> Drop for Batched<S, D> {
     fn drop(&mut self) {
         let buffers = &mut self.buffers;
-        self.flight.detach(|| buffers.hand_over());
+        self.flight.detach(|| buffers.part());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Wide fills, CRC-64, comparisons with a pattern, delta records, cache flush and translation fetch, on borrowed memory.
 
 use super::{borrowed, borrowed_operand, borrowed_type, nothing};
-use crate::dispatch::{DeltaResult, Flushed, Job, Outcome};
+use crate::dispatch::{DeltaResult, Flushed, Outcome, Plain};
 use crate::error::Error;
 use crate::op::blocking::Blocking;
 use crate::op::fill::{Pattern, WidePattern};
@@ -56,7 +56,7 @@ impl Blocking<'_> {
     /// CRC-64 of `src` after what gave `seed`.
     pub fn crc64_from(self, seed: u64, src: &[u8]) -> u64 {
         // SAFETY: `src` is borrowed until `run` returns, and is only read.
-        unsafe { self.run(Job::crc64(src.as_ptr(), src.len(), seed)) }.0.crc()
+        unsafe { self.run(Plain::crc64(src.as_ptr(), src.len(), seed)) }.0.crc()
     }
 
     /// As [`copy_crc64`](Self::copy_crc64), with the CRC of `src` after what gave `seed`.
@@ -73,7 +73,7 @@ impl Blocking<'_> {
     /// Offset of the first byte in which `src` differs from a repeated pattern, see
     /// [`Accelerator::compare_pattern`](crate::Accelerator::compare_pattern).
     pub fn compare_pattern(self, src: &[u8], pattern: impl Into<Pattern>) -> Option<usize> {
-        let job = Job::compare_pattern(src.as_ptr(), src.len(), pattern.into().word());
+        let job = Plain::compare_pattern(src.as_ptr(), src.len(), pattern.into().word());
         // SAFETY: `src` is borrowed until `run` returns, and is only read.
         unsafe { self.run(job) }.0.difference()
     }
@@ -82,7 +82,7 @@ impl Blocking<'_> {
 impl<'scope> Scope<'scope, '_> {
     /// Starts a CRC-64 of `src`.
     pub fn crc64(&'scope self, src: &'scope [u8]) -> Ticket<'scope, u64> {
-        let job = Job::crc64(src.as_ptr(), src.len(), 0);
+        let job = Plain::crc64(src.as_ptr(), src.len(), 0);
         // SAFETY: the slice stays borrowed for 'scope, which ends after `finish`.
         unsafe { self.start(job, Outcome::crc) }
     }
@@ -93,7 +93,7 @@ impl<'scope> Scope<'scope, '_> {
         src: &'scope [u8],
         pattern: impl Into<Pattern>,
     ) -> Ticket<'scope, Option<usize>> {
-        let job = Job::compare_pattern(src.as_ptr(), src.len(), pattern.into().word());
+        let job = Plain::compare_pattern(src.as_ptr(), src.len(), pattern.into().word());
         // SAFETY: the slice stays borrowed for 'scope, which ends after `finish`.
         unsafe { self.start(job, Outcome::difference) }
     }
