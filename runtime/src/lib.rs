@@ -28,7 +28,7 @@
 //!
 //! | what | calls | offered by |
 //! |---|---|---|
-//! | copies | [`copy`], [`copy_to_vec`], [`copy_within`], [`dualcast`] | every device |
+//! | copies | [`copy`], [`copy_many`], [`copy_to_vec`], [`copy_within`], [`dualcast`] | every device |
 //! | fills | [`fill`]; [`fill_wide`] | every device; from DSA 2.0 on |
 //! | comparisons | [`compare`], [`compare_pattern`] | every device |
 //! | checksums, alone or with a copy | [`crc32c`], [`copy_crc32c`]; [`crc64`], [`copy_crc64`] | every device; from DSA 2.0 on |
@@ -50,7 +50,7 @@
 //! * [`Accelerator`] is the handle that a program opens and passes around; the free functions ([`copy`], [`fill`],
 //!   [`crc32c`], ...) use a process-wide one. [`Builder`] chooses queues and paths, [`Policy`] holds every limit.
 //! * [`buf`] says which buffers qualify, slices them, and has a pre-faulted [`Pool`](buf::Pool).
-//! * [`Batch`] makes many operations one; [`blocking`] borrows instead of owning; [`stats`] tells who did what, and why.
+//! * [`Batch`] makes many operations one; [`bulk`] keeps several of many under way; [`blocking`] borrows instead of owning; [`stats`] tells who did what, and why.
 //! * [`executor`] lets the workers of a tokio runtime look for completions before they park; nothing depends on it.
 //! * [`device`] finds the machine's work queues and says what each can do, or why it cannot be used.
 //! * [`descriptor`] builds, checks and decodes the raw 64 and 32 bytes; [`cpu`] is the CPU engine.
@@ -76,6 +76,7 @@
 //! # Features
 //!
 //! * `emulator`: the software device of the `dsa-emulator` crate as a back end (`Builder::emulator`).
+//! * `stream`: streams of operations, `bulk::InFlightExt`.
 
 mod accelerator;
 pub mod buf;
@@ -98,18 +99,18 @@ pub use descriptor::{
     ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions, Rounding,
 };
 pub use dispatch::choice;
-pub use dispatch::{DeltaResult, DifMismatch, Policy, Pressure, Waiting};
+pub use dispatch::{DeltaResult, DifMismatch, Policy, Pressure, Split, Waiting};
 pub use error::{BuildError, Error, Failed};
 pub use executor::{BuilderExt, DsaHooks};
 pub use op::{
     ApplyDelta, Batch, BatchBuffers, BatchItem, BatchValue, Batched, BlockList, CacheFlush, Compare, ComparePattern,
-    Conversion, Copy, CopyCrc32c, CopyCrc64, CopyToVec, CopyWithin, Crc32c, Crc64, CreateDelta, DifCheck, DifFormat,
-    DifInsert, DifStrip, DifUpdate, DixGenerate, Drain, Dualcast, Fill, FillWide, GatherCopy, GatherReduce, Pattern,
-    Reduce, ReduceDualcast, ReduceInPlace, Reduction, ScatterCopy, ScatterFill, TranslationFetch, TypeConvert,
-    WidePattern, apply_delta, batch, blocking, cache_flush, compare, compare_pattern, copy, copy_crc32c, copy_crc64,
-    copy_to_vec, copy_within, crc32c, crc64, create_delta, dif_check, dif_insert, dif_strip, dif_update, dix_generate,
-    drain, dualcast, fill, fill_wide, gather_copy, gather_reduce, reduce, reduce_dualcast, reduce_in_place,
-    scatter_copy, scatter_fill, translation_fetch, type_convert,
+    Conversion, Copy, CopyCrc32c, CopyCrc64, CopyMany, CopyToVec, CopyWithin, Crc32c, Crc64, CreateDelta, DifCheck,
+    DifFormat, DifInsert, DifStrip, DifUpdate, DixGenerate, Drain, Dualcast, Fill, FillWide, GatherCopy, GatherReduce,
+    Pattern, Reduce, ReduceDualcast, ReduceInPlace, Reduction, ScatterCopy, ScatterFill, TranslationFetch, TypeConvert,
+    WidePattern, apply_delta, batch, blocking, bulk, cache_flush, compare, compare_pattern, copy, copy_crc32c,
+    copy_crc64, copy_many, copy_to_vec, copy_within, crc32c, crc64, create_delta, dif_check, dif_insert, dif_strip,
+    dif_update, dix_generate, drain, dualcast, fill, fill_wide, gather_copy, gather_reduce, reduce, reduce_dualcast,
+    reduce_in_place, scatter_copy, scatter_fill, translation_fetch, type_convert,
 };
 
 pub use submit::SubmissionPath;

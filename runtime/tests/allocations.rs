@@ -15,12 +15,14 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use dsa::buf::{Pool, PoolBuf, StableBuf};
+use dsa::bulk::InFlightExt;
 use dsa::stats::{Event, Path};
 use dsa::{
     Accelerator, BlockList, ComputeType, Conversion, DataType, DeltaResult, DifBlock, DifDestination, DifSource,
     Policy, Reduction,
 };
 use dsa_emulator::{Config, Device, WqConfig};
+use futures_util::StreamExt;
 use support::{Watchdog, poll_once, quiet};
 
 /// Counts what every thread takes from the heap.
@@ -266,6 +268,40 @@ fn cancellation(acc: &Accelerator) {
     assert!(allocated <= cancelled, "{allocated} allocations for {cancelled} cancelled operations");
 }
 
+/// Many copies take memory for all of them together, a few times, and not once more for each; a stream of them none at all
+/// once it has been used.
+fn many(acc: &Accelerator) {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut pairs: Vec<_> = (0..400).map(|number| (vec![number as u8; LEN], vec![0u8; LEN])).collect();
+    let mut copy = |count: usize| {
+        let mut results = Vec::new();
+        let allocated = allocations(|| {
+            results = run(&waker, acc.copy_many(pairs.drain(..count)).concurrency(14));
+        });
+        pairs.extend(results.into_iter().map(Result::unwrap));
+        allocated
+    };
+    copy(40);
+    let (few, more) = ((0..ATTEMPTS).map(|_| copy(40)).min(), (0..ATTEMPTS).map(|_| copy(400)).min());
+    println!("copies of 40 and of 400 pairs: {few:?} and {more:?} allocations");
+    assert!(few <= Some(5), "{few:?} allocations for 40 copies");
+    assert_eq!(few, more, "allocations for 40 and for 400 copies");
+
+    let buffers = std::cell::RefCell::new(pairs);
+    let copies = futures_util::stream::poll_fn(|_| Poll::Ready(buffers.borrow_mut().pop()));
+    let mut copies = pin!(copies.map(|(src, dst)| acc.copy(src, dst)).in_flight(14));
+    let mut take = |count: usize| {
+        for _ in 0..count {
+            let pair = run(&waker, copies.next()).expect("there are more").unwrap();
+            buffers.borrow_mut().insert(0, pair);
+        }
+    };
+    take(40);
+    let counts: Vec<_> = (0..ATTEMPTS).map(|_| allocations(|| take(400))).collect();
+    println!("a stream of copies: {counts:?} allocations in 400 operations each");
+    assert!(counts.contains(&0), "{counts:?} allocations in 400 operations each");
+}
+
 fn pool() {
     let pool = Pool::builder().buffers(4).size(5000).build().unwrap();
     let count = allocations(|| {
@@ -313,6 +349,8 @@ fn the_steady_state_does_not_allocate() {
         let mut buffers = LaterBuffers::new();
         steady("later operations", MANY / 3, &later, LATER, |waker| later_round(&later, waker, &mut buffers));
     }
+    many(&usual);
+    many(&parking);
     cancellation(&parking);
     pool();
 }

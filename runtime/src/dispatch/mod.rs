@@ -9,6 +9,7 @@
 //! * [`quick`]: the short way of what is most frequent.
 //! * [`pressure`]: what happens where there is no room.
 //! * [`slices`]: how much the CPU does in one poll.
+//! * [`split`]: which part of a large blocking copy the CPU does beside the device.
 //! * [`flight`]: the way of one job through submission, waiting, resumption, and the CPU.
 
 mod batch;
@@ -22,6 +23,7 @@ mod pressure;
 mod quick;
 mod record;
 mod slices;
+mod split;
 mod submission;
 
 pub(crate) use batch::{BatchFlight, Member, Stranded};
@@ -35,3 +37,5 @@ pub use policy::{Policy, Waiting};
 pub use pressure::Pressure;
 pub(crate) use quick::Templates;
 pub(crate) use slices::Rates;
+pub(crate) use split::Shares;
+pub use split::Split;

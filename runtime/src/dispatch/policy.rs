@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::pressure::Pressure;
+use super::split::Split;
 use crate::clock;
 
 /// The limits by which an [`Accelerator`](crate::Accelerator) decides. Every one has a default that suits a tokio
@@ -76,6 +77,9 @@ pub struct Policy {
     /// How the poller thread and blocking calls wait for a completion that is not there yet. Default
     /// [`Waiting::Auto`].
     pub waiting: Waiting,
+    /// Whether the calling thread does a part of a large blocking copy, instead of waiting for all of it. Default
+    /// [`Split::Never`].
+    pub split_blocking: Split,
 }
 
 /// How a thread waits between two looks at a completion record. Every wait is short, and followed by sleeps if
@@ -116,6 +120,7 @@ impl Default for Policy {
             lanes: 0,
             slots_per_lane: 256,
             waiting: Waiting::Auto,
+            split_blocking: Split::Never,
         }
     }
 }

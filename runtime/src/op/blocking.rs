@@ -28,30 +28,56 @@ use super::check;
 use super::fill::Pattern;
 use super::scope::run_scope;
 pub use super::scope::{Scope, Ticket};
+use super::split;
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Load, Outcome, Plain};
+use crate::dispatch::{Flight, Load, Outcome, Plain, Shares, Split};
 use crate::error::Error;
 use crate::stats::Path;
 
 /// The blocking calls of one accelerator, see [`Accelerator::blocking`].
 #[derive(Clone, Copy, Debug)]
-pub struct Blocking<'a>(&'a Accelerator);
+pub struct Blocking<'a> {
+    accelerator: &'a Accelerator,
+    split: Split,
+}
 
 impl Accelerator {
     /// Blocking calls on borrowed slices.
     pub fn blocking(&self) -> Blocking<'_> {
-        Blocking(self)
+        Blocking { accelerator: self, split: self.shared().policy.split_blocking }
     }
 }
 
 impl Blocking<'_> {
-    /// Copies `src` to `dst`, which must have the same length. Says who did it, or did the last part of it.
+    /// How a large [`memcpy`](Self::memcpy) is divided between device and calling thread, whatever
+    /// [`Policy::split_blocking`](crate::Policy::split_blocking) says.
+    ///
+    /// ```
+    /// let accelerator = dsa::Accelerator::cpu();
+    /// let (src, mut dst) = (vec![7u8; 1 << 20], vec![0u8; 1 << 20]);
+    /// accelerator.blocking().split(dsa::Split::Auto).memcpy(&mut dst, &src)?;
+    /// assert_eq!(src, dst);
+    /// # Ok::<(), dsa::Error>(())
+    /// ```
+    #[must_use]
+    pub fn split(mut self, split: Split) -> Self {
+        self.split = split;
+        self
+    }
+
+    /// Copies `src` to `dst`, which must have the same length. Says who did it, or did the last part of it; the CPU if both
+    /// did it [together](Self::split).
     ///
     /// # Errors
     ///
     /// [`Error::LengthMismatch`], before anything is copied.
     pub fn memcpy(self, dst: &mut [u8], src: &[u8]) -> Result<Path, Error> {
         check::same_length(dst.len(), src.len())?;
+        if let Some(shares) = self.shares(src.len()) {
+            // SAFETY: both slices are borrowed until `copy` has returned, `dst` exclusively; they have the length of the
+            // shares.
+            return Ok(unsafe { split::copy(self.accelerator, src.as_ptr(), dst.as_mut_ptr(), shares) });
+        }
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
         Ok(unsafe { self.run(Plain::copy(src.as_ptr(), dst.as_mut_ptr(), src.len())) }.1)
     }
@@ -129,11 +155,20 @@ impl Blocking<'_> {
 
     /// Runs several operations on borrowed memory at once, and waits for all of them, see [`Scope`].
     pub fn scope<'env, R>(self, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
-        run_scope(self.0, f)
+        run_scope(self.accelerator, f)
     }
 
     pub(super) fn accelerator(&self) -> &Accelerator {
-        self.0
+        self.accelerator
+    }
+
+    /// The shares of a copy of `len` bytes, if a device and this thread do it together.
+    fn shares(self, len: usize) -> Option<Shares> {
+        let shared = self.accelerator.shared();
+        if shared.queues.is_empty() {
+            return None;
+        }
+        Shares::new(len, self.split, shared.policy.min_device_size)
     }
 
     /// # Safety
@@ -142,7 +177,7 @@ impl Blocking<'_> {
     pub(super) unsafe fn run(self, job: impl Load) -> (Outcome, Path) {
         let mut flight = Flight::new(job);
         // SAFETY: the caller's promise; `wait` returns only when no device works on the memory any more.
-        let outcome = unsafe { flight.wait(self.0) };
+        let outcome = unsafe { flight.wait(self.accelerator) };
         (outcome, flight.path())
     }
 }

@@ -12,6 +12,7 @@ mod batch;
 mod block_list;
 pub mod blocking;
 mod borrowed;
+pub mod bulk;
 mod cache;
 mod check;
 mod compare;
@@ -31,11 +32,13 @@ mod operand;
 #[cfg(all(test, not(dsa_loom)))]
 mod runaway_tests;
 mod scope;
+mod split;
 mod typed;
 
 pub use arithmetic::{Conversion, Reduction};
 pub use batch::{Batch, BatchBuffers, BatchItem, BatchValue, Batched, batch};
 pub use block_list::BlockList;
+pub use bulk::{CopyMany, copy_many};
 pub use cache::{CacheFlush, TranslationFetch, cache_flush, translation_fetch};
 pub use compare::{Compare, ComparePattern, compare, compare_pattern};
 pub use copy::{Copy, CopyToVec, CopyWithin, Dualcast, copy, copy_to_vec, copy_within, dualcast};

@@ -19,6 +19,7 @@ mod lists;
 mod moves;
 mod options;
 mod sequences;
+mod split;
 #[path = "../support/mod.rs"]
 mod support;
 mod typed;
@@ -64,6 +65,7 @@ macro_rules! conformance {
                 batches: every_kind_of_member, both_destinations_of_a_dualcast, many_members, large_members,
                     mistakes_among_members, nothing_to_do, routes_of_batches, fences_keep_order, fences_between_groups;
                 sequences: random_sequences;
+                split: shared_copies;
                 wide: wide_fills_of_every_size, wide_fills_start_with_the_pattern, regions_of_a_pattern,
                     every_difference_from_a_pattern, crc64_check_vectors, crc64_of_every_size, flushes_and_fetches,
                     drains;

@@ -5,6 +5,7 @@
 // Each test program compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod held;
 pub(crate) mod late;
 pub(crate) mod later;
 pub(crate) mod numbers;

@@ -1,0 +1,291 @@
+//! A stream of operations becomes a stream of their results.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::{FusedStream, Stream};
+use pin_project_lite::pin_project;
+
+use super::crowd::Crowd;
+use super::share::Share;
+
+/// How long one poll goes on, if nothing else is said: as [`Policy::cpu_slice_time`](crate::Policy::cpu_slice_time).
+const POLL_TIME: Duration = Duration::from_micros(50);
+
+/// Streams of futures, with several of those under way.
+///
+/// The futures are operations, or blocks that have one in them and do something around it.
+///
+/// `buffer_unordered` and `buffered` of the `futures-util` crate do the same for futures of any kind. For operations this
+/// differs where it counts:
+///
+/// * An operation is given to the device when it is taken, and before a result is returned. There, what is taken waits its turn behind
+///   all that have been woken, and the first of those that has ended is returned: while a burst of completions is
+///   handed out one by one, the device runs dry.
+/// * A poll begins as many as may be, and polls each operation once. There, one that wakes itself, as small operations do for a
+///   while, is polled again in the same poll, and the second of such ends it.
+/// * Results are handed out without polling those that have none.
+/// * A poll ends with tokio's budget, or after a [time](InFlight::poll_time): CPU work of many operations does not add up
+///   in it.
+/// * No memory is taken for each operation.
+///
+/// ```
+/// use dsa::bulk::InFlightExt;
+/// use futures_util::{StreamExt, stream};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let blocks = stream::iter((0..100u8).map(|number| vec![number; 5000]));
+/// let mut sums = blocks.map(dsa::crc32c).in_flight_ordered(16);
+/// let mut number = 0;
+/// while let Some(result) = sums.next().await {
+///     let (crc, block) = result?;
+///     assert_eq!(block[0], number);
+///     assert_eq!(crc, dsa::cpu::crc32c(0, &block));
+///     number += 1;
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
+pub trait InFlightExt: Stream + Sized
+where
+    Self::Item: Future,
+{
+    /// Up to `most` operations under way; results in the order in which they end. 0 counts as 1. What has ended and was not
+    /// asked for yet counts too, so that a slow consumer slows the stream down.
+    fn in_flight(self, most: usize) -> InFlight<Self> {
+        InFlight { flow: Flow::new(self, most, AsTheyEnd { ended: VecDeque::new() }) }
+    }
+
+    /// The same, with results in the order of the stream: one that takes long holds back those behind it.
+    fn in_flight_ordered(self, most: usize) -> InFlightOrdered<Self> {
+        InFlightOrdered { flow: Flow::new(self, most, InOrder { window: VecDeque::new(), first: 0 }) }
+    }
+}
+
+impl<St: Stream> InFlightExt for St where St::Item: Future {}
+
+pin_project! {
+    /// Results in the order in which operations end, made by [`InFlightExt::in_flight`].
+    ///
+    /// Dropping it drops the operations, which neither blocks nor takes memory from under a device.
+    #[must_use = "streams do nothing unless polled"]
+    pub struct InFlight<St: Stream> where St::Item: Future {
+        #[pin]
+        flow: Flow<St, St::Item, AsTheyEnd<<St::Item as Future>::Output>>,
+    }
+}
+
+pin_project! {
+    /// Results in the order of the operations, made by [`InFlightExt::in_flight_ordered`].
+    ///
+    /// Dropping it drops the operations, which neither blocks nor takes memory from under a device.
+    #[must_use = "streams do nothing unless polled"]
+    pub struct InFlightOrdered<St: Stream> where St::Item: Future {
+        #[pin]
+        flow: Flow<St, St::Item, InOrder<<St::Item as Future>::Output>>,
+    }
+}
+
+macro_rules! delegate {
+    ($name:ident) => {
+        impl<St: Stream> $name<St>
+        where
+            St::Item: Future,
+        {
+            /// After which time a poll leaves what is still to be done to the next one, with other tasks in between. It does
+            /// not interrupt an operation's own poll. Zero is no limit. Default 50 us.
+            pub fn poll_time(mut self, limit: Duration) -> Self {
+                self.flow.limit = limit;
+                self
+            }
+
+            /// How many operations are under way.
+            pub fn under_way(&self) -> usize {
+                self.flow.crowd.len()
+            }
+        }
+
+        impl<St: Stream> Stream for $name<St>
+        where
+            St::Item: Future,
+        {
+            type Item = <St::Item as Future>::Output;
+
+            fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+                self.project().flow.poll_next(cx)
+            }
+
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                self.flow.size_hint()
+            }
+        }
+
+        impl<St: Stream> FusedStream for $name<St>
+        where
+            St::Item: Future,
+        {
+            fn is_terminated(&self) -> bool {
+                self.flow.is_over()
+            }
+        }
+
+        impl<St: Stream> fmt::Debug for $name<St>
+        where
+            St::Item: Future,
+        {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("under_way", &self.under_way()).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+delegate!(InFlight);
+delegate!(InFlightOrdered);
+
+/// Where results wait until somebody asks for them.
+trait Results {
+    type Item;
+
+    /// Makes room for the result of one more; gives its tag.
+    fn open(&mut self) -> usize;
+
+    /// Takes a result.
+    fn end(&mut self, tag: usize, item: Self::Item);
+
+    /// The next one to be handed out, if it is there.
+    fn next(&mut self) -> Option<Self::Item>;
+
+    /// How many have been taken from the stream and not been handed out, with `under_way` of them without a result.
+    fn held(&self, under_way: usize) -> usize;
+}
+
+#[derive(Debug)]
+struct AsTheyEnd<T> {
+    ended: VecDeque<T>,
+}
+
+impl<T> Results for AsTheyEnd<T> {
+    type Item = T;
+
+    fn open(&mut self) -> usize {
+        0
+    }
+
+    fn end(&mut self, _: usize, item: T) {
+        self.ended.push_back(item);
+    }
+
+    fn next(&mut self) -> Option<T> {
+        self.ended.pop_front()
+    }
+
+    fn held(&self, under_way: usize) -> usize {
+        self.ended.len() + under_way
+    }
+}
+
+#[derive(Debug)]
+struct InOrder<T> {
+    /// From the next one to be handed out to the last one that was taken.
+    window: VecDeque<Option<T>>,
+    /// Tag of the first.
+    first: usize,
+}
+
+impl<T> Results for InOrder<T> {
+    type Item = T;
+
+    fn open(&mut self) -> usize {
+        self.window.push_back(None);
+        self.first.wrapping_add(self.window.len() - 1)
+    }
+
+    fn end(&mut self, tag: usize, item: T) {
+        self.window[tag.wrapping_sub(self.first)] = Some(item);
+    }
+
+    fn next(&mut self) -> Option<T> {
+        let item = self.window.front_mut()?.take()?;
+        self.window.pop_front();
+        self.first = self.first.wrapping_add(1);
+        Some(item)
+    }
+
+    fn held(&self, _: usize) -> usize {
+        self.window.len()
+    }
+}
+
+pin_project! {
+    /// What both have in common.
+    struct Flow<St, F, R> {
+        #[pin]
+        stream: St,
+        // The stream has given its last one, and must not be asked again.
+        is_exhausted: bool,
+        crowd: Crowd<F>,
+        results: R,
+        limit: Duration,
+    }
+}
+
+impl<St, F, R> Flow<St, F, R>
+where
+    St: Stream<Item = F>,
+    F: Future,
+    R: Results<Item = F::Output>,
+{
+    fn new(stream: St, most: usize, results: R) -> Self {
+        Self { stream, is_exhausted: false, crowd: Crowd::new(most.max(1)), results, limit: POLL_TIME }
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let mut this = self.project();
+        let share = ready!(Share::begin(cx, *this.limit));
+        this.crowd.register(cx.waker());
+        // While there are results, those without are not asked.
+        let (mut next, mut is_through) = (this.results.next(), true);
+        if next.is_none() {
+            is_through = this.crowd.round(&share, |tag, item| this.results.end(tag, item));
+            next = this.results.next();
+        }
+        // The place of what is about to be handed out is free already.
+        while is_through && !*this.is_exhausted && this.results.held(this.crowd.len()) < this.crowd.most() {
+            let Poll::Ready(future) = this.stream.as_mut().poll_next(cx) else { break };
+            let Some(future) = future else {
+                *this.is_exhausted = true;
+                break;
+            };
+            let expected = this.stream.size_hint().1.unwrap_or(usize::MAX).saturating_add(this.crowd.len() + 1);
+            let tag = this.results.open();
+            if let Poll::Ready(item) = this.crowd.launch(future, tag, expected, cx.waker()) {
+                this.results.end(tag, item);
+            }
+            is_through = !share.is_over();
+        }
+        match next.or_else(|| this.results.next()) {
+            Some(item) => Poll::Ready(Some(item)),
+            None if *this.is_exhausted && this.results.held(this.crowd.len()) == 0 => Poll::Ready(None),
+            None => {
+                if !is_through {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let held = self.results.held(self.crowd.len());
+        let (least, most) = if self.is_exhausted { (0, Some(0)) } else { self.stream.size_hint() };
+        (least.saturating_add(held), most.and_then(|most| most.checked_add(held)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_exhausted && self.results.held(self.crowd.len()) == 0
+    }
+}
