@@ -404,7 +404,8 @@ impl Config {
     /// device without time, where everything is complete as soon as it is accepted.
     ///
     /// Where several threads submit at the same time, one may execute what another has submitted, and the other's
-    /// submission may return before that has ended.
+    /// submission may return before that has ended. What is submitted from inside an execution, by an address space or whoever
+    /// gets an interrupt, is executed after what is executing at that moment, before the outer submission returns.
     #[must_use]
     pub fn immediate(mut self) -> Self {
         self.manual = true;

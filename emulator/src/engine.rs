@@ -26,6 +26,7 @@ use idxd_sys::{Descriptor, opcode};
 use crate::config::Config;
 use crate::entry::{ClientState, Owed, Ticket};
 use crate::exec::{self, BatchLog, Exec, Quick, Round, quick};
+use crate::inside::Inside;
 use crate::memory::Requester;
 use crate::observe::{EngineCounters, Executed};
 use crate::prng::Prng;
@@ -359,6 +360,7 @@ impl Engine {
         // Nothing here panics, but an address space of the user's may, and whoever hears of events. Their caller must still
         // see the entry end, and the engine must go on; a halt is what a device does when its hardware fails.
         self.owed.settle();
+        let _inside = shared.config.immediate.then(|| Inside::of(shared));
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let served = &self.queues[self.turn];
             served.queue.taken(shared);

@@ -45,6 +45,7 @@ mod events;
 mod exec;
 pub mod fault;
 mod gate;
+mod inside;
 pub mod iommu;
 pub mod memory;
 mod numeric;

@@ -14,6 +14,7 @@ use crate::entry::ClientState;
 use crate::events::Events;
 use crate::fault::{FaultRule, Faults, RuleId, Watch};
 use crate::gate::wq_state;
+use crate::inside;
 use crate::memory::Space;
 use crate::observe::{ErrorLatch, SoftwareError};
 use crate::permissions::Permissions;
@@ -197,7 +198,15 @@ impl Shared {
     /// Takes and executes (or discards) one descriptor on this thread; only without engine threads.
     pub(crate) fn run_one(&self) -> bool {
         // Another thread inside makes progress for us; its turn counts as none of ours.
-        self.manual.with(|engines| engines.iter_mut().any(|engine| engine.run_one_and_settle(self))).unwrap_or(false)
+        let ran = self
+            .manual
+            .with(|engines| engines.iter_mut().any(|engine| engine.run_one_and_settle(self)))
+            .unwrap_or(false);
+        if ran && self.config.immediate {
+            // What was submitted from inside that execution.
+            self.run_submitted();
+        }
+        ran
     }
 
     /// The same until there is none; gives how many there were.
@@ -227,9 +236,13 @@ impl Shared {
         self.manual.with(run)
     }
 
-    /// Sees to it that what this thread has submitted is executed. Another thread that is at it may have looked too early.
+    /// Sees to it that what this thread has submitted is executed. Another thread that is at it may have looked too early. If
+    /// it is this thread that is at it, further up, then it goes on with what is queued when it has ended what it executes.
     pub(crate) fn run_submitted(&self) {
         while self.queues.iter().any(|queue| !queue.is_empty()) && self.try_run_until_idle().is_none() {
+            if inside::is_inside(self) {
+                return;
+            }
             std::thread::yield_now();
         }
     }

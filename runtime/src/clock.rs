@@ -3,8 +3,11 @@
 //! A reading of the counter costs about 10 ns, [`Instant::now`] about 25 ns and more instructions. Readings are
 //! *ticks*; they turn into durations by a factor measured once against the system's clock.
 
+#[cfg(not(dsa_shuttle))]
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(dsa_shuttle))]
+use std::time::Instant;
 
 /// Ticks since some moment before the process used this module.
 #[expect(clippy::inline_always, reason = "measured in instructions")]
@@ -49,6 +52,7 @@ const SYSTEM: u64 = u64::MAX;
 /// Nanoseconds per tick of the counter, times 2^24; or [`SYSTEM`]. Measured on first use. Not a `OnceLock`: a fork while
 /// another thread measures would leave the child waiting for that thread. Threads that come at the same time all measure, and
 /// the first result stays.
+#[cfg(not(dsa_shuttle))]
 #[inline]
 fn rate() -> u64 {
     match RATE.load(Ordering::Relaxed) {
@@ -57,6 +61,12 @@ fn rate() -> u64 {
     }
 }
 
+#[cfg(dsa_shuttle)]
+fn rate() -> u64 {
+    SYSTEM
+}
+
+#[cfg(not(dsa_shuttle))]
 static RATE: AtomicU64 = AtomicU64::new(0);
 
 #[inline]
@@ -65,6 +75,7 @@ fn nanos_per_tick() -> u64 {
     if rate == SYSTEM { 1 << SHIFT } else { rate }
 }
 
+#[cfg(not(dsa_shuttle))]
 #[cold]
 #[inline(never)]
 fn publish() -> u64 {
@@ -75,6 +86,7 @@ fn publish() -> u64 {
     }
 }
 
+#[cfg(not(dsa_shuttle))]
 fn measure() -> u64 {
     if !idxd_sys::CpuFeatures::detect().invariant_tsc {
         return SYSTEM;
@@ -89,13 +101,39 @@ fn measure() -> u64 {
     ((nanos << SHIFT) / ticks).clamp(1, SYSTEM - 1)
 }
 
+/// The time of a model: every reading takes a microsecond of it, and whoever sleeps lets it pass.
+#[cfg(dsa_shuttle)]
+fn system() -> u64 {
+    pass(Duration::from_micros(1));
+    MODEL.get()
+}
+
+#[cfg(dsa_shuttle)]
+thread_local! {
+    /// Of the system's thread on which all threads of a model run.
+    static MODEL: std::cell::Cell<u64> = const { std::cell::Cell::new(1) };
+}
+
+/// A model begins.
+#[cfg(all(test, dsa_shuttle))]
+pub(crate) fn start_over() {
+    MODEL.set(1);
+}
+
+/// Lets so much of a model's time pass.
+#[cfg(dsa_shuttle)]
+pub(crate) fn pass(time: Duration) {
+    MODEL.set(MODEL.get() + time.as_nanos() as u64);
+}
+
+#[cfg(not(dsa_shuttle))]
 #[cold]
 fn system() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)).as_nanos() as u64
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(dsa_shuttle)))]
 mod tests {
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::AtomicU64;
 
 use idxd_sys::CpuFeatures;
 
@@ -13,6 +13,7 @@ use crate::lane::Lane;
 use crate::lane::drains::Drains;
 use crate::lane::poller::Running;
 use crate::lane::sweep::{Effort, Swept};
+use crate::lane::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::lane::wait::Waiter;
 use crate::lane::waiters::Waiters;
 use crate::lane::watch::Bell;
@@ -225,6 +226,11 @@ impl Shared {
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         process::generation() != self.process
+    }
+
+    /// The process that opened the queues.
+    pub(crate) fn process(&self) -> u64 {
+        self.process
     }
 
     /// Whether a newcomer may look for room: the process is the one that opened the queues, and nobody waits for any.

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use dsa::stats::{Event, Path, Reason};
-use dsa::{Accelerator, Policy, Pressure};
+use dsa::{Accelerator, Ending, Policy, Pressure, Shutdown};
 use dsa_emulator::{Config, Device, Effect, FaultRule, WqConfig};
 use idxd_sys::opcode;
 use support::{Watchdog, block_on, poll_once, quiet, within};
@@ -34,6 +34,7 @@ fn child(
     drains: Vec<dsa::Drain>,
     crowded: &Accelerator,
     waiting: Vec<dsa::Copy<Vec<u8>, Vec<u8>>>,
+    ends: [Shutdown; 2],
 ) -> i32 {
     let before = acc.stats();
     let data: Vec<u8> = (0..LEN).map(|i| (i * 7) as u8).collect();
@@ -83,6 +84,14 @@ fn child(
     if same != src || crowded.stats().reason(Reason::Forked) != 2 {
         return 17;
     }
+    // The poller that would tell of the one end is the parent's, as is the device that the other waits for.
+    let [closing, draining] = ends;
+    if finish(closing) != Some(Ending::Closed) {
+        return 18;
+    }
+    if finish(draining) != Some(Ending::Kept) {
+        return 19;
+    }
     0
 }
 
@@ -123,6 +132,19 @@ fn a_child_works_on_its_own_cpu() {
     }
     assert!(crowded.stats().event(Event::WaitsBegun) >= 2);
     let ahead: Vec<_> = waiting.drain(..2).collect();
+    // Two that end: the one has no handle any more, the other has one left.
+    let mut ends = [(); 2].map(|()| {
+        let device = Device::new(Config::sapphire_rapids().queue(WqConfig::shared(8)).manual()).unwrap();
+        let ending = Accelerator::builder().min_device_size(0).emulator(&device).build().unwrap();
+        let mut copy = ending.copy(vec![1u8; LEN], vec![0; LEN]);
+        assert!(poll_once(&mut copy).is_pending());
+        (device, ending, copy)
+    });
+    let [(_, _, forgotten), ..] = &mut ends;
+    drop(std::mem::replace(forgotten, Accelerator::cpu().copy(Vec::new(), Vec::new())));
+    let [(first_device, first, _), (second_device, second, second_copy)] = ends;
+    let mut shutdowns = [first.shutdown(), second.shutdown()];
+    assert!(shutdowns.iter_mut().all(|shutdown| poll_once(shutdown).is_pending()));
     // SAFETY: the child calls only code that takes no lock but the allocator's, which glibc keeps usable in a child, and
     // leaves without running destructors.
     match unsafe { libc::fork() } {
@@ -133,7 +155,7 @@ fn a_child_works_on_its_own_cpu() {
             unsafe {
                 libc::alarm(20);
                 let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    child(&acc, in_flight, drains, &crowded, waiting)
+                    child(&acc, in_flight, drains, &crowded, waiting, shutdowns)
                 }));
                 libc::_exit(code.unwrap_or(99));
             }
@@ -166,6 +188,14 @@ fn a_child_works_on_its_own_cpu() {
         }
     });
     assert_eq!(crowded.stats().total_operations(Path::Device), 4);
+    block_on("ends", async {
+        first_device.run_until_idle();
+        second_device.run_until_idle();
+        let [closing, draining] = shutdowns;
+        assert_eq!(within("closing", closing).await, Ending::Closed);
+        assert_eq!(within("draining", draining).await, Ending::Kept);
+        within("copy", second_copy).await.unwrap();
+    });
     quiet(&acc);
     let stats = acc.stats();
     assert_eq!((stats.total_operations(Path::Device), stats.total_operations(Path::Cpu)), (3, 0), "{stats}");

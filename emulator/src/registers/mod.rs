@@ -62,7 +62,7 @@ pub const MSIX_PENDING: u64 = 0x3000;
 
 /// Where a function's interrupts go.
 pub trait Interrupts: Send + Sync {
-    /// Raises an MSI-X vector. Called from any thread; must neither wait for the function nor call it.
+    /// Raises an MSI-X vector. Called from any thread; must neither wait for the function nor call it, except to submit.
     fn raise(&self, vector: u16);
 }
 

@@ -13,6 +13,7 @@ use super::hardware::{self, Unused};
 use crate::device::{Criteria, Roots};
 use crate::dispatch::Policy;
 use crate::error::BuildError;
+use crate::lane::sync::spawn;
 use crate::lane::wait::Waiter;
 use crate::lane::{collect, poller};
 use crate::submit::Submitter;
@@ -183,10 +184,7 @@ impl Builder {
         if needs_poller {
             let shared = Arc::clone(&accelerator.0.shared);
             shared.poller.begin();
-            std::thread::Builder::new()
-                .name("dsa-poller".into())
-                .spawn(move || poller::run(shared))
-                .map_err(BuildError::Thread)?;
+            spawn("dsa-poller", move || poller::run(shared)).map_err(BuildError::Thread)?;
         }
         Ok(accelerator)
     }

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use super::Accelerator;
 use crate::dispatch::DrainFlight;
-use crate::lane::poller::Running;
+use crate::lane::poller::{Memory, Running};
+use crate::process;
 
 /// How a [`Accelerator::shutdown`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +22,8 @@ pub enum Ending {
     /// What was out has ended, but others still have the accelerator: handles, or futures that are not finished. It goes on
     /// as before.
     Kept,
-    /// A device could be neither waited for nor made to stop: what it may still write was leaked.
+    /// A device could be neither waited for nor made to stop, or nobody knows whether it has: what it may still write was
+    /// leaked, for ever. A work queue that a driver does not give back is not closed either.
     Leaked,
 }
 
@@ -44,14 +46,25 @@ enum Stage {
 struct Closing {
     poller: Arc<Running>,
     leaked: Arc<AtomicU64>,
+    /// Whose poller that is, see [`process::generation`].
+    process: u64,
 }
 
 impl Closing {
     fn of(accelerator: &Accelerator) -> Self {
         let shared = accelerator.shared();
-        // A child has no poller, and nothing out that could reach its memory.
-        let poller = if shared.is_forked() { Arc::new(Running::new()) } else { Arc::clone(&shared.poller) };
-        Self { poller, leaked: Arc::clone(&shared.leaked) }
+        Self { poller: Arc::clone(&shared.poller), leaked: Arc::clone(&shared.leaked), process: shared.process() }
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Ending> {
+        let memory = if process::generation() == self.process {
+            ready!(self.poller.poll_ended(cx))
+        } else {
+            // A child has no poller, its queues were closed by the fork, and nothing is out that could reach its memory.
+            Memory::Freed
+        };
+        let is_freed = memory == Memory::Freed && self.leaked.load(Ordering::Relaxed) == 0;
+        Poll::Ready(if is_freed { Ending::Closed } else { Ending::Leaked })
     }
 }
 
@@ -61,13 +74,17 @@ impl Accelerator {
     ///
     /// * **If it is the last**, because futures that are not finished hold handles too, there are only operations of dropped
     ///   futures left. Their buffers are freed as they complete, or the queues are quiesced after a tenth of a second. It
-    ///   ends with [`Ending::Closed`] when the work queues are closed, so that they can be opened again at once.
+    ///   ends with [`Ending::Closed`] when the work queues are closed, so that they can be opened again at once. Where a
+    ///   driver keeps a thread that has to do with one of them, it ends with [`Ending::Leaked`] after ten seconds.
     /// * **If there are others**, they keep working, and what they submit meanwhile is not waited for. What was out at the
     ///   first poll is, as by [`drain`](Accelerator::drain). That ends with the operations, or, if a device has died, with its
     ///   recovery ([`Policy::dead_after`](crate::Policy::dead_after), [`Policy::lost_after`](crate::Policy::lost_after)).
     ///   It ends with [`Ending::Kept`], unless the others have gone by then.
     ///
     /// The process-wide accelerator ([`Accelerator::global`]) is never closed: it has a handle of its own.
+    ///
+    /// In the child of a fork there is nothing to wait for, in a shutdown that the parent has begun neither: the child has no
+    /// part of the queues, and no device reaches its memory. So it ends at the next poll.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -120,10 +137,9 @@ impl Future for Shutdown {
                     *stage = Stage::Closing(closing);
                 }
                 Stage::Closing(closing) => {
-                    ready!(closing.poller.poll_ended(cx));
-                    let is_leaked = closing.leaked.load(Ordering::Relaxed) != 0;
+                    let ending = ready!(closing.poll(cx));
                     *stage = Stage::Ended;
-                    return Poll::Ready(if is_leaked { Ending::Leaked } else { Ending::Closed });
+                    return Poll::Ready(ending);
                 }
                 Stage::Ended => panic!("a shutdown was polled after it had completed"),
             }

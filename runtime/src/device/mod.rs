@@ -49,7 +49,7 @@ pub use health::{Health, HealthProbe, OpenFile, health, open_files};
 pub use id::{DeviceId, DeviceKind, EngineId, GroupId, ParseIdError, WorkQueueId};
 pub(crate) use inherit::close_inherited;
 pub use opcodes::OpcodeSet;
-pub(crate) use queue::{Admission, Queue};
+pub(crate) use queue::{Admission, Queue, RETIREMENT};
 pub use rejection::Rejection;
 pub(crate) use spec::QueueSpec;
 pub use topology::{Absence, Roots, Topology};

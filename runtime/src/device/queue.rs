@@ -7,15 +7,16 @@
 //! **The gate** ([`crate::lane::gate`]) keeps submitters out while that happens.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, TryLockError};
-use std::time::{Duration, Instant};
+use std::sync::{PoisonError, TryLockError};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use idxd_sys::Descriptor;
 
+use crate::clock;
 use crate::descriptor::Capabilities;
 use crate::lane::gate::Gate;
+use crate::lane::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, sleep};
 use crate::lane::{Fate, Lane, Place};
 use crate::stats::{Event, Recorder};
 use crate::submit::{Answer, Submitter, Verdict};
@@ -44,8 +45,8 @@ pub(crate) struct Queue {
 
 /// What only recovery touches.
 struct Recovery {
-    /// When a quiesce, or a closed queue, was last tried.
-    probed: Instant,
+    /// When a quiesce, or a closed queue, was last tried, in ticks.
+    probed: u64,
     /// How long until a closed queue is tried again.
     interval: Duration,
 }
@@ -78,8 +79,8 @@ const SUSPICIOUS_REFUSALS: u32 = 64;
 /// How often quiescing is tried again after it has failed.
 const RUNAWAY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a shutdown waits for a recovery that is under way.
-const RETIREMENT: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for a recovery that is under way. Tests of such an end, within this crate, do not wait so long.
+pub(crate) const RETIREMENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// How soon a closed queue is tried again: at first, and in the end, when it has been found closed again and again.
 const SHORTEST_PROBE: Duration = Duration::from_millis(50);
@@ -100,7 +101,7 @@ impl Queue {
             requested: AtomicU64::new(0),
             is_attended: AtomicBool::new(false),
             recoveries: AtomicU64::new(0),
-            recovery: Mutex::new(Recovery { probed: Instant::now(), interval: SHORTEST_PROBE }),
+            recovery: Mutex::new(Recovery { probed: clock::now(), interval: SHORTEST_PROBE }),
         }
     }
 
@@ -228,7 +229,7 @@ impl Queue {
     }
 
     /// Submits the descriptor in `place`, one of `lane`'s, once, and stamps its slot: this is the queue where the lane is at
-    /// home. False if the device has not got the descriptor.
+    /// home. False if the device has not got the descriptor: whoever is told so asks again by [`submit`](Self::submit).
     ///
     /// # Safety
     ///
@@ -272,14 +273,14 @@ impl Queue {
         inside.leave();
     }
 
-    /// Takes note that a descriptor was not accepted.
+    /// Takes note that a descriptor was not accepted the short way. Not among the refusals: the long way finds the queue as
+    /// full, and counts it, so that a queue is no more suspicious for being asked twice.
     #[cold]
     fn refused(&self, stats: &Recorder, answer: Answer) {
         stats.event(Event::Flushes);
         if answer == Answer::Refused {
             self.refuses.store(true, Ordering::Relaxed);
         }
-        self.refusals.fetch_add(1, Ordering::Relaxed);
         self.return_credits(1);
     }
 
@@ -352,7 +353,7 @@ impl Queue {
         let is_due = || {
             let Ok(recovery) = self.recovery.try_lock() else { return false };
             let interval = if self.is_runaway() { RUNAWAY_INTERVAL } else { recovery.interval };
-            recovery.probed.elapsed() >= interval
+            clock::elapsed(recovery.probed) >= interval
         };
         self.requested.load(Ordering::Acquire) != 0 || (self.is_runaway() || !self.is_open()) && is_due()
     }
@@ -392,13 +393,13 @@ impl Queue {
     /// `observed` is the epoch in which the caller saw the trouble: if another thread has recovered the queue since,
     /// there is nothing to do. A queue that could not be quiesced before is tried again.
     pub(crate) fn recover(&self, observed: u32) -> bool {
-        let mut recovery = self.recovery.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if self.epoch() != observed || self.is_runaway() && recovery.probed.elapsed() < RUNAWAY_INTERVAL {
+        let mut recovery = self.recovery.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch() != observed || self.is_runaway() && clock::elapsed(recovery.probed) < RUNAWAY_INTERVAL {
             return false;
         }
         // Patience is for the first time.
         let is_quiet = self.gate.close(!self.is_runaway()) && self.submitter.quiesce();
-        recovery.probed = Instant::now();
+        recovery.probed = clock::now();
         if !is_quiet {
             self.runaway.store(true, Ordering::Release);
             return false;
@@ -416,17 +417,17 @@ impl Queue {
 
     /// Takes a queue out of service for good, whether or not it is alive; for shutdown.
     pub(crate) fn retire(&self) {
-        let begun = Instant::now();
+        let begun = clock::now();
         let _recovery = loop {
             match self.recovery.try_lock() {
                 Ok(recovery) => break recovery,
                 Err(TryLockError::Poisoned(recovery)) => break recovery.into_inner(),
                 // Whoever attends to the queue hangs in the driver.
-                Err(TryLockError::WouldBlock) if begun.elapsed() > RETIREMENT => {
+                Err(TryLockError::WouldBlock) if clock::elapsed(begun) > RETIREMENT => {
                     self.runaway.store(true, Ordering::Release);
                     return;
                 }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+                Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(1)),
             }
         };
         if self.gate.close(!self.is_runaway()) && self.submitter.quiesce() {
@@ -443,11 +444,11 @@ impl Queue {
             return;
         }
         let Ok(mut recovery) = self.recovery.try_lock() else { return };
-        if self.is_runaway() || recovery.probed.elapsed() < recovery.interval {
+        if self.is_runaway() || clock::elapsed(recovery.probed) < recovery.interval {
             return;
         }
         let is_back = self.submitter.revive();
-        recovery.probed = Instant::now();
+        recovery.probed = clock::now();
         recovery.interval = (recovery.interval * 2).min(LONGEST_PROBE);
         if is_back {
             self.open();
@@ -459,5 +460,66 @@ impl Queue {
         self.refusals.store(0, Ordering::Relaxed);
         self.refuses.store(false, Ordering::Relaxed);
         self.gate.open();
+    }
+}
+
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::lane::Lane;
+    use crate::submit::SubmissionPath;
+
+    /// A queue that is full.
+    #[derive(Debug)]
+    struct Full;
+
+    impl Submitter for Full {
+        unsafe fn submit(&self, _: &[Descriptor]) -> Verdict {
+            Verdict::Retry(0)
+        }
+
+        fn name(&self) -> String {
+            "full".to_owned()
+        }
+
+        fn path(&self) -> SubmissionPath {
+            SubmissionPath::Model
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::sapphire_rapids()
+        }
+
+        fn credits(&self) -> Option<usize> {
+            Some(3)
+        }
+
+        fn is_alive(&self) -> bool {
+            true
+        }
+
+        fn quiesce(&self) -> bool {
+            true
+        }
+    }
+
+    /// The short way asks, and then the long way: that is one refusal, of which so many in a row make a queue suspicious.
+    #[test]
+    fn a_full_queue_that_is_asked_both_ways_has_refused_once() {
+        let (queue, lane) = (Queue::new(Box::new(Full), 1), Lane::new(1, 1, 0));
+        let (_, place) = lane.acquire().expect("nobody has it");
+        for operation in 1..=SUSPICIOUS_REFUSALS {
+            assert!(!queue.is_suspicious(), "operation {operation}");
+            // SAFETY: the queue executes nothing.
+            let (short, long) = unsafe {
+                (
+                    queue.submit_place(&lane, place, 1),
+                    queue.submit(0, &lane.stats, &[Descriptor::default()], 0, |_| {}, |_| {}),
+                )
+            };
+            assert_eq!((short, long), (false, (0, Admission::Full)));
+        }
+        assert!(queue.is_suspicious());
+        assert_eq!(queue.take_credits(4), 3, "each refusal has given its credit back");
     }
 }

@@ -3,17 +3,16 @@
 //! Where a queue takes DRAIN, a descriptor does this. Elsewhere somebody has to look at the slots. Futures leave their wakers
 //! here, and the poller looks on their behalf, as long as there are any.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::contain;
+use super::hinted::Hinted;
+use super::sync::{AtomicU64, Ordering};
 
 /// The waiting futures of one accelerator.
 pub(crate) struct Drains {
-    list: Mutex<Vec<Waiting>>,
-    /// Length of the list, for whoever only wants to know whether there are any.
-    count: AtomicUsize,
+    /// The word is the length of the list.
+    list: Hinted<Vec<Waiting>>,
     next: AtomicU64,
 }
 
@@ -25,8 +24,8 @@ struct Waiting {
 }
 
 impl Drains {
-    pub(crate) const fn new() -> Self {
-        Self { list: Mutex::new(Vec::new()), count: AtomicUsize::new(0), next: AtomicU64::new(0) }
+    pub(crate) fn new() -> Self {
+        Self { list: Hinted::new(Vec::new(), 0), next: AtomicU64::new(0) }
     }
 
     /// A name for somebody who may wait.
@@ -53,7 +52,7 @@ impl Drains {
 
     /// Whether anybody waits.
     pub(crate) fn any(&self) -> bool {
-        self.count.load(Ordering::Acquire) != 0
+        self.list.word(Ordering::Acquire) != 0
     }
 
     /// Wakes those of whom `is_over` says that they need not wait any more.
@@ -69,10 +68,7 @@ impl Drains {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Vec<Waiting>) -> T) -> T {
-        let mut list: MutexGuard<'_, Vec<Waiting>> = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = change(&mut list);
-        self.count.store(list.len(), Ordering::Release);
-        result
+        self.list.change(|list| list.len() as u64, change)
     }
 }
 
@@ -81,7 +77,7 @@ fn take(list: &mut Vec<Waiting>, ticket: u64) -> Option<Waiting> {
     Some(list.swap_remove(place))
 }
 
-#[cfg(all(test, not(dsa_loom)))]
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;

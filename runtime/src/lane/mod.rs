@@ -11,6 +11,7 @@
 //! * [`gate`]: keeping submitters out of a queue that is being recovered.
 //! * [`watch`]: which slots the backstop poller looks after, and how it sleeps.
 //! * [`drains`]: who waits for slots of others to end.
+//! * [`hinted`]: what those have in common who wait: a lock, and a word for whoever does not take it.
 //! * [`sweep`]: what a worker does for the others of its lane while it is awake.
 //! * [`waiters`]: who waits for a slot, or for a place in a queue.
 //! * [`poller`]: the thread that sees to it that no completion goes unnoticed.
@@ -19,6 +20,7 @@ pub(crate) mod collect;
 pub(crate) mod drains;
 pub(crate) mod free;
 pub(crate) mod gate;
+mod hinted;
 pub(crate) mod poller;
 pub(crate) mod records;
 pub(crate) mod slot;
@@ -32,6 +34,8 @@ pub(crate) mod watch;
 mod loom_collect_tests;
 #[cfg(all(test, dsa_loom))]
 mod loom_tests;
+#[cfg(all(test, dsa_shuttle))]
+mod shuttle_tests;
 
 use std::cell::UnsafeCell;
 
@@ -64,7 +68,7 @@ pub(crate) struct Place {
 }
 
 // The budget for an operation in flight.
-#[cfg(not(dsa_loom))]
+#[cfg(not(any(dsa_loom, dsa_shuttle)))]
 const _: () = assert!(size_of::<Place>() == 192);
 
 impl Place {

@@ -7,16 +7,15 @@
 //! complete or certain never to be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
-
 use super::slot::With;
+use super::sync::{AtomicU8, AtomicWaker, Ordering, fence, sleep, spawn, yield_now};
 use super::wait::{Pace, Step};
 use super::{Lane, Seen, contain};
 use crate::clock;
+use crate::device::RETIREMENT;
 use crate::shared::Shared;
 use crate::stats::Event;
 
@@ -29,6 +28,9 @@ const GRACE: Duration = Duration::from_millis(100);
 /// How long what a lane has collected may wait for somebody to send it, while the poller is awake; and how long a member of a
 /// batch is waited for before somebody asks what has become of the batch.
 const TICK: Duration = Duration::from_micros(50);
+
+/// How long the poller waits at its end for others who have the accelerator without a handle.
+const LEAVE: Duration = Duration::from_micros(100);
 
 /// What one pass over the watched slots found.
 struct Pass {
@@ -45,13 +47,16 @@ struct Pass {
 /// Runs until [`Shared::stop`] has been called and nothing is left to watch.
 pub(crate) fn run(shared: Arc<Shared>) {
     // Announced when all else has gone, however this ends.
-    let _end = AnnounceEnd(Arc::clone(&shared.poller));
+    let mut end = AnnounceEnd { running: Arc::clone(&shared.poller), memory: Memory::Kept };
     let mut shared = LeakOnPanic(Some(shared));
     shared.get().bell.adopt();
     loop {
-        watch(shared.get());
-        match shared.finish() {
-            End::Finished => return,
+        let memory = watch(shared.get());
+        match shared.finish(memory) {
+            End::Finished(memory) => {
+                end.memory = memory;
+                return;
+            }
             End::LeftOver(back) => shared = back,
         }
     }
@@ -59,46 +64,70 @@ pub(crate) fn run(shared: Arc<Shared>) {
 
 /// How [`LeakOnPanic::finish`] ended.
 enum End {
-    Finished,
+    Finished(Memory),
     /// Something is watched after all.
     LeftOver(LeakOnPanic),
 }
 
-/// Whether an accelerator's poller runs, for whoever waits until it does not.
+/// What becomes of the memory that devices write, and of their queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Nothing is out any more: it is freed, and the queues are closed.
+    Freed,
+    /// Nobody knows, or a device does not stop: it stays for ever, with the queues.
+    Kept,
+}
+
+/// Whether an accelerator's poller runs, for whoever waits until it does not; then, how it ended.
 pub(crate) struct Running {
-    running: AtomicBool,
+    state: AtomicU8,
     waker: AtomicWaker,
 }
+
+/// States of [`Running`]. Without a poller there is nothing that could be kept.
+const FREED: u8 = 0;
+const KEPT: u8 = 1;
+const RUNS: u8 = 2;
 
 impl Running {
     /// There is no poller yet.
     pub(crate) fn new() -> Self {
-        Self { running: AtomicBool::new(false), waker: AtomicWaker::new() }
+        Self { state: AtomicU8::new(FREED), waker: AtomicWaker::new() }
     }
 
     /// There will be one. Before it is started.
     pub(crate) fn begin(&self) {
-        self.running.store(true, Ordering::Release);
+        self.state.store(RUNS, Ordering::Release);
     }
 
     /// Waits until it has ended. One task at a time.
-    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<Memory> {
         // Registered before the look: an end after the look finds the waker.
         self.waker.register(cx.waker());
-        if self.running.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
+        match self.state.load(Ordering::Acquire) {
+            RUNS => Poll::Pending,
+            FREED => Poll::Ready(Memory::Freed),
+            _ => Poll::Ready(Memory::Kept),
+        }
     }
 }
 
-struct AnnounceEnd(Arc<Running>);
+/// Announces the end of the poller, by a panic too: then everything is kept, see [`LeakOnPanic`].
+struct AnnounceEnd {
+    running: Arc<Running>,
+    memory: Memory,
+}
 
 impl Drop for AnnounceEnd {
     fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
-        contain(|| self.0.waker.wake());
+        let state = if self.memory == Memory::Freed { FREED } else { KEPT };
+        self.running.state.store(state, Ordering::Release);
+        contain(|| self.running.waker.wake());
     }
 }
 
-fn watch(shared: &Arc<Shared>) {
+/// Watches until it is told to stop and nothing is left to be watched, or can be. Says what may become of the memory.
+fn watch(shared: &Arc<Shared>) -> Memory {
     let none = vec![None; shared.queues.len()];
     let mut pass = Pass { waiting: 0, example: None, progress: false, oldest: none.clone(), out: none };
     let mut pace = Pace::new(shared.waiter, clock::now());
@@ -110,8 +139,11 @@ fn watch(shared: &Arc<Shared>) {
         look_after_queues(shared, &pass);
         if stopping {
             let since = *stopping_since.get_or_insert_with(clock::now);
-            if pass.waiting == 0 || !wind_up(shared, since, &mut pass) {
-                return;
+            if pass.waiting == 0 {
+                return Memory::Freed;
+            }
+            if let Some(memory) = wind_up(shared, since, &mut pass) {
+                return memory;
             }
         }
         match pace.next(clock::now(), pass.waiting, pass.progress) {
@@ -121,7 +153,7 @@ fn watch(shared: &Arc<Shared>) {
             }
             Step::Look => {}
             // Not `spin_loop`: with few cores the thread that would be kept waiting may be the one that is waited for.
-            Step::Yield => std::thread::yield_now(),
+            Step::Yield => yield_now(),
             Step::Wait => wait(shared, &pass),
             // Whoever arms meanwhile rings, and is looked after at once; what is armed already can wait this long.
             Step::Nap(time) => shared.bell.sleep_unless(Some(time), || false),
@@ -134,13 +166,13 @@ fn watch(shared: &Arc<Shared>) {
 fn wait(shared: &Shared, pass: &Pass) {
     let Some((lane, index)) = pass.example else {
         // Only drains are waiting, or those who wait for room, which have no record of their own.
-        std::thread::yield_now();
+        yield_now();
         return;
     };
     let lane = &shared.lanes[lane];
     let is_complete = || lane.status(index) != 0;
     // The kernel takes a thread that waits so for a busy one. With few cores, see above.
-    std::thread::yield_now();
+    yield_now();
     if pass.waiting == 1 {
         shared.waiter.watch(lane.line(index), is_complete);
     } else {
@@ -253,7 +285,7 @@ fn look_after_queues(shared: &Arc<Shared>, pass: &Pass) {
 fn attend_aside(shared: &Arc<Shared>, index: usize) {
     let its = Arc::clone(shared);
     let attend = move || its.attend(index);
-    if std::thread::Builder::new().name("dsa-recovery".into()).spawn(attend).is_err() {
+    if spawn("dsa-recovery", attend).is_err() {
         shared.attend(index);
     }
 }
@@ -270,22 +302,21 @@ fn rest(shared: &Shared) {
     });
 }
 
-/// Shutdown with operations still out. Returns false when there is nothing more to be done.
-fn wind_up(shared: &Arc<Shared>, since: u64, pass: &mut Pass) -> bool {
+/// Shutdown with operations still out. Says what may become of the memory when there is nothing more to be done.
+fn wind_up(shared: &Arc<Shared>, since: u64, pass: &mut Pass) -> Option<Memory> {
     if clock::elapsed(since) < GRACE {
-        return true;
+        return None;
     }
     for queue in &shared.queues {
         // A queue that cannot be quiesced keeps its slots, records and buffers for ever: leaked, never freed.
         queue.retire();
     }
     look(shared, pass);
-    if pass.waiting > 0 {
-        shared.leak();
-        // Never dropped again: records and descriptors stay where the device may write.
-        std::mem::forget(Arc::clone(shared));
+    if pass.waiting == 0 {
+        return Some(Memory::Freed);
     }
-    false
+    shared.leak();
+    Some(Memory::Kept)
 }
 
 /// The poller's hold on what devices write. If the thread ever died of a bug, nobody would know any more what is still
@@ -304,12 +335,16 @@ impl LeakOnPanic {
     /// without a handle. One may have an orphan in its hands that it is about to put back, see [`super::watch`]. After the
     /// fence either it is seen here, or it sees in turn that the accelerator is being stopped, and does not begin
     /// ([`Shared::may_sweep`]).
-    fn finish(mut self) -> End {
+    ///
+    /// And there may be a thread that attends to a queue, and has not come back from the driver. It may be in there for ever;
+    /// nobody can take the queue away from it, or know what the device does. So after [`RETIREMENT`] everything stays.
+    fn finish(mut self, memory: Memory) -> End {
+        if memory == Memory::Kept {
+            // Dropping this hold would leave the memory to those who come back from a driver some day.
+            return End::Finished(Memory::Kept);
+        }
+        let begun = clock::now();
         loop {
-            if self.get().leaked() != 0 {
-                drop(self.0.take());
-                return End::Finished;
-            }
             fence(Ordering::SeqCst);
             if Arc::strong_count(self.get()) == 1 {
                 // What the last of them did is seen: letting go was a release.
@@ -322,11 +357,14 @@ impl LeakOnPanic {
                     Some(Err(back)) => self.0 = Some(back),
                     ended => {
                         drop(ended);
-                        return End::Finished;
+                        return End::Finished(Memory::Freed);
                     }
                 }
+            } else if clock::elapsed(begun) > RETIREMENT {
+                self.get().leak();
+                return End::Finished(Memory::Kept);
             }
-            std::thread::sleep(Duration::from_micros(100));
+            sleep(LEAVE);
         }
     }
 }

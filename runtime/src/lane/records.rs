@@ -18,6 +18,8 @@ mod imp {
 
     use idxd_sys::CompletionRecord;
 
+    use crate::lane::sync::step;
+
     /// One record, alone in its cache line.
     #[repr(C, align(64))]
     pub(crate) struct RecordCell(UnsafeCell<CompletionRecord>);
@@ -40,6 +42,7 @@ mod imp {
         /// The status byte; 0 means that the device has not completed the descriptor.
         #[inline]
         pub(crate) fn status(&self) -> u8 {
+            step();
             self.status_byte().load(Ordering::Acquire)
         }
 
@@ -48,6 +51,7 @@ mod imp {
         pub(crate) fn reset(&self) {
             // The submission orders it before anything the device does. Release: whoever sees it sees that the slot's stamp
             // is gone.
+            step();
             self.status_byte().store(0, Ordering::Release);
         }
 

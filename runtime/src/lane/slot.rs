@@ -137,7 +137,7 @@ impl Stamp {
 }
 
 /// One operation in flight, one cache line.
-#[cfg_attr(not(dsa_loom), repr(align(64)))]
+#[cfg_attr(not(any(dsa_loom, dsa_shuttle)), repr(align(64)))]
 pub(crate) struct Slot {
     word: AtomicU64,
     /// Clock ticks at submission, for the watchdog, or [`NOT_SUBMITTED`].
@@ -149,7 +149,7 @@ pub(crate) struct Slot {
 }
 
 // The in-flight memory budget is 192 bytes: slot, record and descriptor take one cache line each.
-#[cfg(not(dsa_loom))]
+#[cfg(not(any(dsa_loom, dsa_shuttle)))]
 const _: () = assert!(size_of::<Slot>() == 64);
 
 // SAFETY: every field but `cargo` is `Sync` by itself. `cargo` is written only by the holder, before the Release

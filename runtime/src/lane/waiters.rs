@@ -16,12 +16,12 @@
 //! Wakers are code of the user's: they are neither called nor dropped under the lock, and their panics are contained.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use super::contain;
+use super::hinted::Hinted;
+use super::sync::Ordering;
 use crate::clock;
 
 /// No process has this number. Not 0, which is what a process reads that has none yet.
@@ -33,10 +33,9 @@ const LONGEST_PACE: Duration = Duration::from_millis(1);
 
 /// Those who wait for room in one accelerator.
 pub(crate) struct Waiters {
-    line: Mutex<Line>,
-    /// The process to which the lanes belong while the line is empty, [`NOBODY`] while it is not: what newcomers have to know
-    /// in one look.
-    admitted: AtomicU64,
+    /// The word is the process to which the lanes belong while the line is empty, [`NOBODY`] while it is not: what newcomers
+    /// have to know in one look.
+    line: Hinted<Line>,
     process: u64,
 }
 
@@ -69,16 +68,16 @@ impl Place {
 
 impl Waiters {
     /// Nobody waits. `process` is that of the accelerator (see [`crate::process::generation`]), and not 0.
-    pub(crate) const fn new(process: u64) -> Self {
+    pub(crate) fn new(process: u64) -> Self {
         let line = Line { places: VecDeque::new(), next: 0, due: 0, pace: SHORTEST_PACE };
-        Self { line: Mutex::new(line), admitted: AtomicU64::new(process), process }
+        Self { line: Hinted::new(line, process), process }
     }
 
     /// Whether anybody waits. A hint, which orders nothing: the poller makes up for one that came too early.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
     pub(crate) fn any(&self) -> bool {
-        self.admitted.load(Ordering::Relaxed) == NOBODY
+        self.line.word(Ordering::Relaxed) == NOBODY
     }
 
     /// Whether a newcomer may go ahead: nobody waits, and it is of the accelerator's own process. As much of a hint. `process`
@@ -86,7 +85,7 @@ impl Waiters {
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
     pub(crate) fn admits(&self, process: u64) -> bool {
-        self.admitted.load(Ordering::Relaxed) == process
+        self.line.word(Ordering::Relaxed) == process
     }
 
     /// Joins the line as its last, at `now`. Gives the ticket.
@@ -178,11 +177,7 @@ impl Waiters {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Line) -> T) -> T {
-        let mut line: MutexGuard<'_, Line> = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = change(&mut line);
-        let admitted = if line.places.is_empty() { self.process } else { NOBODY };
-        self.admitted.store(admitted, Ordering::Relaxed);
-        result
+        self.line.change(|line| if line.places.is_empty() { self.process } else { NOBODY }, change)
     }
 }
 
@@ -209,7 +204,7 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-#[cfg(all(test, not(dsa_loom)))]
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;

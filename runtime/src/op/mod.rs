@@ -22,14 +22,16 @@ mod crc64;
 mod custody;
 mod delta;
 mod drain;
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
+mod ending_tests;
 mod fill;
 mod future;
 mod integrity;
 mod lists;
-#[cfg(all(test, not(dsa_loom)))]
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
 mod lying_tests;
 mod operand;
-#[cfg(all(test, not(dsa_loom)))]
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
 mod runaway_tests;
 mod scope;
 mod split;
