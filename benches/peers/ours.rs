@@ -1,7 +1,7 @@
 //! What this project offers: the runtime's copies and its batches, on a software device.
 //!
-//! One device serves them all, with one engine on the device's core. The runtime has one of its queues, the ring the other, so
-//! that only one engine ever spins.
+//! One device serves them all, with one engine on the device's core. The runtime has one of its queues, the ring another, so
+//! that only one engine ever spins. A second runtime, on the third queue, shows what it is that operations travel together.
 
 use dsa::stats::Path;
 use dsa::{Accelerator, BatchBuffers, Policy};
@@ -12,7 +12,7 @@ use super::arena::{Pair, Source, Target};
 use super::ledger::{self, Plan, Slice};
 use super::machine::Cores;
 use super::ring::Ring;
-use super::variant::{BATCH, Copier, Guard, OURS, Stage, Tasks, Variant, closed};
+use super::variant::{ALONE, BATCH, Copier, Guard, OURS, Stage, Tasks, Variant, closed};
 
 /// Members of a batch.
 const MEMBERS: usize = 32;
@@ -23,24 +23,33 @@ pub(crate) const ENTRIES: u16 = 1_024;
 pub(crate) struct Ours {
     device: Device,
     pub(crate) accelerator: Accelerator,
+    /// It collects nothing.
+    alone: Accelerator,
 }
 
 impl Ours {
     pub(crate) fn new(cores: &Cores) -> Self {
         let queue = || WqConfig::shared(ENTRIES);
-        let mut config = Config::sapphire_rapids().queue(queue()).queue(queue());
-        config.total_entries = 2 * ENTRIES;
+        let mut config = Config::sapphire_rapids().queue(queue()).queue(queue()).queue(queue());
+        config.total_entries = 3 * ENTRIES;
         let device = cores.on_device(|| Device::new(config)).expect("the configuration is valid");
-        let builder = Accelerator::builder().policy(policy(ENTRIES.into())).emulator_queue(&device, 0);
-        let accelerator = cores.anywhere(|| builder.build()).expect("the model can be opened");
-        Self { device, accelerator }
+        let open = |policy, queue| {
+            let builder = Accelerator::builder().policy(policy).emulator_queue(&device, queue);
+            cores.anywhere(|| builder.build()).expect("the model can be opened")
+        };
+        let accelerator = open(policy(ENTRIES.into()), 0);
+        let mut policy = policy(ENTRIES.into());
+        policy.batch_limit = 1;
+        let alone = open(policy, 2);
+        Self { device, accelerator, alone }
     }
 
     /// The variants of this module.
     pub(crate) fn all(&self) -> Vec<Box<dyn Variant>> {
         let runtime = Copies(self.accelerator.clone());
         let ring = Ring::new(self.device.open(1).expect("the second queue is free"));
-        vec![Box::new(ring), Tasks::boxed(OURS, runtime.clone()), Box::new(Batches(runtime))]
+        let alone = Tasks::boxed(ALONE, Copies(self.alone.clone()));
+        vec![Box::new(ring), Tasks::boxed(OURS, runtime.clone()), alone, Box::new(Batches(runtime))]
     }
 }
 

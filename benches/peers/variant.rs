@@ -20,6 +20,8 @@ pub(crate) const PARKED: &str = "parked thread, channel + oneshot";
 pub(crate) const SPINNING: &str = "spinning thread, queue + oneshot";
 pub(crate) const RING: &str = "raw ring, no tokio";
 pub(crate) const OURS: &str = "dsa copy().await";
+/// The same where each is sent by itself.
+pub(crate) const ALONE: &str = "dsa copy().await, one by one";
 pub(crate) const BATCH: &str = "dsa batch of 32";
 pub(crate) const DPDK_1: &str = "DPDK skeleton, bursts of 1";
 pub(crate) const DPDK_32: &str = "DPDK skeleton, bursts of 32";
