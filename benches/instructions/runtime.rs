@@ -8,6 +8,7 @@ use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use dsa::{Accelerator, Policy};
 use dsa_emulator::{Client, Config, Device, Enqcmd, WqConfig};
@@ -34,7 +35,9 @@ fn accelerator(device: &Device) -> Accelerator {
     policy.min_device_size = 0;
     policy.lanes = 1;
     // No spin in the first poll: nobody would end it.
-    policy.spin = std::time::Duration::ZERO;
+    policy.spin = Duration::ZERO;
+    // Valgrind is slow, and is not to make a task out of patience.
+    (policy.self_wake, policy.dead_after) = (Duration::from_secs(60), Duration::from_secs(60));
     Accelerator::builder().policy(policy).emulator(device).build().expect("a fresh device")
 }
 

@@ -13,7 +13,33 @@ use std::time::Instant;
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
 pub(crate) fn now() -> u64 {
-    if rate() == SYSTEM { system() } else { idxd_sys::instr::rdtsc() }
+    /// Not measured yet, or not to be used.
+    #[cold]
+    fn otherwise() -> u64 {
+        if rate() == SYSTEM { system() } else { idxd_sys::instr::rdtsc() }
+    }
+    // In one comparison: neither 0 nor `SYSTEM`.
+    if RATE.load(Ordering::Relaxed).wrapping_sub(1) < SYSTEM - 1 { idxd_sys::instr::rdtsc() } else { otherwise() }
+}
+
+/// The clock, for whoever keeps that it has been measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    is_counter: bool,
+}
+
+impl Clock {
+    /// Measures it, if nobody has.
+    pub(crate) fn measured() -> Self {
+        Self { is_counter: rate() != SYSTEM }
+    }
+
+    /// As [`now`].
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) fn now(self) -> u64 {
+        if self.is_counter { idxd_sys::instr::rdtsc() } else { system() }
+    }
 }
 
 /// As [`now`], but not before anything that this thread has seen: a plain reading may be taken ahead of earlier loads, and

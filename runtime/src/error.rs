@@ -189,61 +189,65 @@ impl From<Error> for io::Error {
 ///
 /// It converts into [`Error`] and [`std::io::Error`] (which drops the buffers), so that `?` works in functions that return
 /// one of these.
-pub struct Failed<B> {
+// Boxed, so that what succeeds is not moved about with room for it.
+pub struct Failed<B>(Box<Parts<B>>);
+
+struct Parts<B> {
     error: Error,
     buffers: Option<B>,
 }
 
 impl<B> Failed<B> {
     pub(crate) fn new(error: Error, buffers: Option<B>) -> Self {
-        Self { error, buffers }
+        Self(Box::new(Parts { error, buffers }))
     }
 
     /// What went wrong.
     pub fn error(&self) -> &Error {
-        &self.error
+        &self.0.error
     }
 
     /// The buffers, in the state in which they were handed in; after [`Error::DeviceOnly`] a destination may have been
     /// written in part. `None` only after [`Error::Unresponsive`].
     pub fn into_buffers(self) -> Option<B> {
-        self.buffers
+        self.0.buffers
     }
 
     /// Error and buffers, see [`Failed::into_buffers`].
     pub fn into_parts(self) -> (Error, Option<B>) {
-        (self.error, self.buffers)
+        let Parts { error, buffers } = *self.0;
+        (error, buffers)
     }
 }
 
 // Not derived: the buffers need not be `Debug`, and printing megabytes helps nobody.
 impl<B> fmt::Debug for Failed<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failed").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("Failed").field("error", &self.0.error).finish_non_exhaustive()
     }
 }
 
 impl<B> fmt::Display for Failed<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        self.0.error.fmt(f)
     }
 }
 
 impl<B> std::error::Error for Failed<B> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
+        Some(&self.0.error)
     }
 }
 
 impl<B> From<Failed<B>> for Error {
     fn from(failed: Failed<B>) -> Self {
-        failed.error
+        failed.0.error
     }
 }
 
 impl<B> From<Failed<B>> for io::Error {
     fn from(failed: Failed<B>) -> Self {
-        failed.error.into()
+        failed.0.error.into()
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicU64;
 
 use idxd_sys::CpuFeatures;
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::device::Queue;
 use crate::dispatch::{Policy, Rates, Templates, Waiting};
 use crate::lane::Lane;
 use crate::lane::drains::Drains;
+use crate::lane::gate::Entrance;
 use crate::lane::poller::Running;
 use crate::lane::sweep::{Effort, Swept};
 use crate::lane::sync::{AtomicBool, AtomicU32, Ordering, fence};
@@ -45,20 +46,30 @@ pub(crate) struct Shared {
 }
 
 /// A lane's first choice among the queues, and what that takes the short way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Home {
     /// The lane's own number.
     pub(crate) lane: u32,
     pub(crate) queue: u32,
+    /// Where it enters the queue's gate.
+    pub(crate) entrance: Entrance,
+    pub(crate) clock: Clock,
     pub(crate) templates: Templates,
 }
 
 impl Home {
+    /// Of a lane that has none yet.
+    pub(crate) fn nowhere() -> Self {
+        let templates = Templates::default();
+        Self { lane: 0, queue: 0, entrance: Entrance::default(), clock: Clock::measured(), templates }
+    }
+
     /// Lanes start at different queues. Without a queue nothing goes the short way.
     fn of(lane: usize, queues: &[Queue], policy: &Policy) -> Self {
-        let Some(queue) = home_of(lane, queues) else { return Self { lane: lane as u32, ..Self::default() } };
+        let Some(queue) = home_of(lane, queues) else { return Self { lane: lane as u32, ..Self::nowhere() } };
         let templates = Templates::of(queues[queue].capabilities(), policy.min_device_size as u64);
-        Self { lane: lane as u32, queue: queue as u32, templates }
+        let entrance = queues[queue].entrance(lane as u32);
+        Self { lane: lane as u32, queue: queue as u32, entrance, clock: Clock::measured(), templates }
     }
 }
 

@@ -15,7 +15,7 @@ use idxd_sys::Descriptor;
 
 use crate::clock;
 use crate::descriptor::Capabilities;
-use crate::lane::gate::Gate;
+use crate::lane::gate::{Entrance, Gate};
 use crate::lane::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, sleep};
 use crate::lane::{Fate, Lane, Place};
 use crate::stats::{Event, Recorder};
@@ -135,6 +135,11 @@ impl Queue {
         }
     }
 
+    /// Where lane number `lane` enters the gate.
+    pub(crate) fn entrance(&self, lane: u32) -> Entrance {
+        Entrance::clone(self.gate.entrance(lane))
+    }
+
     /// Whether the gate is open.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
@@ -170,7 +175,7 @@ impl Queue {
             refuse(0);
             return (0, Admission::Full);
         }
-        let Some(inside) = self.gate.enter(lane) else {
+        let Some(inside) = self.gate.enter(self.gate.entrance(lane)) else {
             self.return_credits(granted);
             refuse(0);
             return (0, Admission::Closed);
@@ -240,7 +245,7 @@ impl Queue {
         if self.take_credits(1) == 0 {
             return false;
         }
-        let Some(inside) = self.gate.enter(lane.home.lane) else {
+        let Some(inside) = self.gate.enter(&lane.home.entrance) else {
             self.return_credits(1);
             return false;
         };
@@ -266,7 +271,7 @@ impl Queue {
     /// Calls `f` inside the gate, for lane number `lane`, if it is open and the epoch is `epoch`: as long as `f` runs nobody
     /// recovers the queue.
     pub(crate) fn inside(&self, lane: u32, epoch: u32, f: impl FnOnce()) {
-        let Some(inside) = self.gate.enter(lane) else { return };
+        let Some(inside) = self.gate.enter(self.gate.entrance(lane)) else { return };
         if self.epoch() == epoch {
             f();
         }

@@ -11,7 +11,7 @@ use idxd_sys::{CompletionRecord, Descriptor};
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::{Admission, Queue};
-use crate::lane::slot::{Cargo, NOT_SUBMITTED, Slot, With};
+use crate::lane::slot::{Cargo, Slot, With};
 use crate::lane::sweep::Effort;
 use crate::lane::{Fate, Lane};
 use crate::shared::Shared;
@@ -194,10 +194,10 @@ impl Submission {
         self.armed
     }
 
-    /// Whether the descriptor can be expected to complete, as far as is known.
+    /// Whether the descriptor has not ended, and can be expected to, as far as is known.
     #[inline]
     pub(crate) fn is_ordinary(&self, shared: &Shared) -> bool {
-        self.fate(shared) == Fate::Open && !shared.is_forked()
+        self.lane(shared).status(self.slot) == 0 && self.fate(shared) == Fate::Open && !shared.is_forked()
     }
 
     /// Looks at the record. `insist`: somebody who cannot leave the memory behind waits even for a runaway device.
@@ -242,25 +242,22 @@ impl Submission {
         }
     }
 
-    /// Ends the submission if the record is complete and says that all is done: gives place and slot back, and says when it was
-    /// made. `None` if it is not complete, [`NOT_SUBMITTED`] if it says something else; then nothing has changed. `lane` is the
-    /// slot's.
+    /// Ends the submission if the record is complete and says that all is done, which `is_done` makes something of: gives
+    /// place and slot back, and says when it was made. Otherwise nothing has changed. `lane` is the slot's.
     #[inline]
-    pub(crate) fn end_quickly(
+    pub(crate) fn end_quickly<T>(
         &self,
         shared: &Shared,
         lane: &Lane,
-        is_done: impl FnOnce(&CompletionRecord) -> bool,
-    ) -> Option<u64> {
+        is_done: impl FnOnce(&CompletionRecord) -> Option<T>,
+    ) -> Option<(T, u64)> {
         debug_assert!(!self.armed, "dropping a waker may panic, and takes more care");
         let place = lane.place(self.slot);
         if place.record.status() == 0 {
             return None;
         }
         // SAFETY: the slot is held and its status is not 0, so that the device is done with the record.
-        if !is_done(&unsafe { place.record.read() }) {
-            return Some(NOT_SUBMITTED);
-        }
+        let done = is_done(&unsafe { place.record.read() })?;
         let at = place.slot.submitted_at();
         self.return_credit(shared);
         lane.release_place(self.slot, place);
@@ -269,7 +266,7 @@ impl Submission {
         if lane.only_collects(self.slot) {
             shared.flush(self.lane);
         }
-        Some(at)
+        Some((done, at))
     }
 
     /// The completion record.

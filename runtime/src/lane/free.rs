@@ -22,42 +22,51 @@ impl FreeList {
             left if left < 64 => (1 << left) - 1,
             _ => u64::MAX,
         };
-        let words = (0..slots.div_ceil(64)).map(|place| AtomicU64::new(word(place))).collect();
+        // One at least, for the hint.
+        let words = (0..slots.div_ceil(64).max(1)).map(|place| AtomicU64::new(word(place))).collect();
         Self { words, hint: AtomicU32::new(0), slots }
     }
 
     /// Takes a slot.
-    #[expect(clippy::inline_always, reason = "measured in instructions")]
-    #[inline(always)]
+    #[inline]
     pub(crate) fn pop(&self) -> Option<u32> {
-        let place = self.hint.load(Ordering::Relaxed);
-        match self.pop_from(place) {
-            None => self.search(),
-            taken => taken,
-        }
+        self.pop_near().or_else(|| self.search())
     }
 
-    /// Takes a slot from one word.
+    /// Takes a slot from where one was last given back, if there is one.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    fn pop_from(&self, place: u32) -> Option<u32> {
-        let word = &self.words[place as usize];
-        loop {
-            let bits = word.load(Ordering::Relaxed);
-            if bits == 0 {
-                return None;
-            }
-            let bit = bits.trailing_zeros();
-            // Acquire: what the last holder did with the slot is over.
-            if word.fetch_and(!(1 << bit), Ordering::Acquire) & 1 << bit != 0 {
-                return Some(place * 64 + bit);
-            }
+    pub(crate) fn pop_near(&self) -> Option<u32> {
+        let place = self.hint.load(Ordering::Relaxed);
+        // SAFETY: the hint is 0, of which there is a word, or that of a slot.
+        let word = unsafe { self.words.get_unchecked(place as usize) };
+        Self::pop_from(word).map(|bit| place * 64 + bit)
+    }
+
+    /// Takes a slot from one word, unless there is none or another thread comes in between.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    fn pop_from(word: &AtomicU64) -> Option<u32> {
+        let bits = word.load(Ordering::Relaxed);
+        if bits == 0 {
+            return None;
         }
+        let bit = bits.trailing_zeros();
+        // Acquire: what the last holder did with the slot is over.
+        (word.fetch_and(!(1 << bit), Ordering::Acquire) & 1 << bit != 0).then_some(bit)
     }
 
     #[cold]
     fn search(&self) -> Option<u32> {
-        let index = (0..self.words.len() as u32).find_map(|place| self.pop_from(place))?;
+        let index = (0..).zip(&self.words).find_map(|(place, word)| {
+            loop {
+                match Self::pop_from(word) {
+                    Some(bit) => break Some(place * 64 + bit),
+                    None if word.load(Ordering::Relaxed) == 0 => break None,
+                    None => {}
+                }
+            }
+        })?;
         self.hint.store(index / 64, Ordering::Relaxed);
         Some(index)
     }

@@ -7,6 +7,7 @@
 //! There is one counter per queue and lane: lanes do not share a cache line, and traffic to other queues does not keep
 //! anybody waiting.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -21,8 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Gate {
     closed: AtomicBool,
     /// Threads inside, by lane.
-    inside: Box<[CachePadded<AtomicUsize>]>,
+    inside: Box<[Entrance]>,
 }
+
+/// Where a lane's threads enter a gate: how many of them are inside.
+pub(crate) type Entrance = Arc<CachePadded<AtomicUsize>>;
 
 /// A submitter inside. It leaves by [`leave`](Self::leave); a panic leaves it inside, and the gate's closer waits in vain,
 /// which is the safe side.
@@ -42,7 +46,7 @@ impl Gate {
     pub(crate) fn new(lanes: usize) -> Self {
         Self {
             closed: AtomicBool::new(false),
-            inside: (0..lanes).map(|_| CachePadded::new(AtomicUsize::new(0))).collect(),
+            inside: (0..lanes).map(|_| Arc::new(CachePadded::new(AtomicUsize::new(0)))).collect(),
         }
     }
 
@@ -52,11 +56,18 @@ impl Gate {
         !self.closed.load(Ordering::Relaxed)
     }
 
-    /// Enters from lane number `lane`. The gate's closer waits for whoever is inside to leave.
+    /// The entrance of lane number `lane`.
+    #[inline]
+    pub(crate) fn entrance(&self, lane: u32) -> &Entrance {
+        &self.inside[lane as usize]
+    }
+
+    /// Enters by one of this gate's entrances. The gate's closer waits for whoever is inside to leave.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) fn enter(&self, lane: u32) -> Option<Inside<'_>> {
-        let inside = Inside(&self.inside[lane as usize]);
+    pub(crate) fn enter<'a>(&self, entrance: &'a Entrance) -> Option<Inside<'a>> {
+        debug_assert!(self.inside.iter().any(|one| Arc::ptr_eq(one, entrance)), "an entrance of another gate");
+        let inside = Inside(entrance);
         inside.0.fetch_add(1, Ordering::SeqCst);
         model_fence();
         if self.closed.load(Ordering::SeqCst) {

@@ -425,7 +425,7 @@ fn loom_a_closed_gate_keeps_submitters_out() {
         let submitter = {
             let (gate, portal) = (Arc::clone(&gate), Arc::clone(&portal));
             thread::spawn(move || {
-                if let Some(inside) = gate.enter(0) {
+                if let Some(inside) = gate.enter(gate.entrance(0)) {
                     // SAFETY: loom checks the claim that is made here: nobody else is in.
                     portal.with_mut(|value| unsafe { *value += 1 });
                     inside.leave();

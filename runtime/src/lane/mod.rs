@@ -142,7 +142,7 @@ impl Lane {
     /// A lane of `slots` slots that collects up to `batch_limit` of them, and has `lists` for them.
     pub(crate) fn new(slots: usize, batch_limit: usize, lists: usize) -> Self {
         Self {
-            home: Home::default(),
+            home: Home::nowhere(),
             places: (0..slots).map(|_| Place::new()).collect(),
             free: FreeList::new(slots),
             collector: Collector::new(slots, lists, batch_limit),
@@ -152,13 +152,33 @@ impl Lane {
     }
 
     /// A free slot, now held by the caller, or `None` if all are in flight.
+    #[inline]
+    pub(crate) fn acquire(&self) -> Option<(u32, &Place)> {
+        self.free.pop().map(|index| self.hold(index))
+    }
+
+    /// A free slot that is near, as [`acquire`](Self::acquire); if it takes longer than that to find one, `None`.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) fn acquire(&self) -> Option<(u32, &Place)> {
-        let index = self.free.pop()?;
-        let place = self.place(index);
+    pub(crate) fn acquire_near(&self) -> Option<(u32, &Place)> {
+        self.free.pop_near().map(|index| self.hold(index))
+    }
+
+    /// A free slot from anywhere, after [`acquire_near`](Self::acquire_near) has found none.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn acquire_far(&self) -> Option<(u32, &Place)> {
+        self.acquire()
+    }
+
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    fn hold(&self, index: u32) -> (u32, &Place) {
+        debug_assert!((index as usize) < self.places.len());
+        // SAFETY: the index is of the free list, which has as many slots as there are places.
+        let place = unsafe { self.places.get_unchecked(index as usize) };
         place.slot.acquire();
-        Some((index, place))
+        (index, place)
     }
 
     /// Gives a held slot back; its descriptor has completed, was refused, or is lost.

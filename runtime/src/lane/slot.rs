@@ -182,7 +182,7 @@ impl Slot {
         debug_assert_eq!(word.state(), State::Free);
         self.unstamp();
         // Release: whoever sees HELD does not see the last holder's time.
-        self.word.store(Word::new(word.generation(), State::Held).0, Ordering::Release);
+        self.word.store(word.0 + State::Held as u64, Ordering::Release);
         word.generation()
     }
 
@@ -244,7 +244,8 @@ impl Slot {
     pub(crate) fn release(&self) {
         let word = Word(self.word.load(Ordering::Relaxed));
         debug_assert_eq!(word.state(), State::Held);
-        self.word.store(Word::new(word.generation() + 1, State::Free).0, Ordering::Release);
+        // The next generation, free: one addition.
+        self.word.store(word.0 + ((1 << STATE_BITS) - State::Held as u64), Ordering::Release);
     }
 
     /// HELD to ORPHANED: the holder goes away and leaves `cargo` for whoever sees the completion.

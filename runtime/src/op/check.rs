@@ -33,9 +33,15 @@ pub(crate) fn multiple(size: usize, unit: usize) -> Result<(), Error> {
 #[inline]
 pub(crate) fn copy<S: StableBuf, D: StableBufMut>(src: &S, dst: &mut D) -> Result<(*const u8, *mut u8, usize), Error> {
     let (from, len, to) = (src.as_ptr(), src.len(), dst.as_mut_ptr());
-    capacity(len, dst.capacity())?;
-    disjoint(from, to, len)?;
+    disjoint_fit(from, to, len, dst.capacity())?;
     Ok((from, to, len))
+}
+
+/// A copy of `len` bytes must fit its destination, and not overlap it.
+#[inline]
+pub(crate) fn disjoint_fit(from: *const u8, to: *const u8, len: usize, capacity: usize) -> Result<(), Error> {
+    self::capacity(len, capacity)?;
+    disjoint(from, to, len)
 }
 
 /// Source, both destinations and length of a copy of all of `src` to two places.

@@ -62,8 +62,9 @@ impl Accelerator {
     /// [`Copy::device_only`] also [`Error::DeviceOnly`](crate::Error::DeviceOnly).
     #[inline]
     pub fn copy<S: StableBuf, D: StableBufMut>(&self, src: S, dst: D) -> Copy<S, D> {
-        Copy(Operation::new(self, (src, dst), |(src, dst)| {
-            check::copy(src, dst).map(|(from, to, len)| Plain::copy(from, to, len))
+        Copy(Operation::checked(self, (src, dst), |(src, dst)| {
+            let (from, to, len) = (StableBuf::as_ptr(src), dst.as_mut_ptr(), StableBuf::len(src));
+            (Plain::copy(from, to, len), check::disjoint_fit(from, to, len, dst.capacity()))
         }))
     }
 

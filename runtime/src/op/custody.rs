@@ -59,6 +59,18 @@ impl<B, K> Custody<B, K> {
         Some(unsafe { self.buffers.assume_init_read() })
     }
 
+    /// The buffers, which have not been taken. Otherwise as [`take`](Self::take).
+    ///
+    /// # Panics
+    ///
+    /// If they have been taken.
+    #[inline]
+    pub(crate) fn take_once(&mut self) -> B {
+        drop(self.keeper.take().expect("the buffers are taken once"));
+        // SAFETY: as in `take`.
+        unsafe { self.buffers.assume_init_read() }
+    }
+
     /// Everything, still in custody, for whoever outlives this value; and who has kept it.
     pub(crate) fn part(&mut self) -> Option<(K, Custody<B>)> {
         let keeper = self.keeper.take()?;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use super::custody::Custody;
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Load, Outcome, Plain, Pressure, Quickly, Route, Trouble};
+use crate::dispatch::{Flight, Load, Outcome, Plain, Pressure, Route, Trouble};
 use crate::error::{Error, Failed};
 
 /// An operation on buffers `B`. The accelerator is here as long as the buffers are.
@@ -17,6 +17,17 @@ pub(crate) struct Operation<B: Send + 'static, J: Load = Plain> {
 
 // What is awaited is moved about first.
 const _: () = assert!(size_of::<Operation<(Vec<u8>, Vec<u8>)>>() <= 160);
+
+/// How far [`Operation::poll_quickly`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quickly {
+    /// It has ended.
+    Done,
+    /// Somebody will wake the task.
+    Pending,
+    /// Whatever has been done of it, it is for [`Operation::poll`] now.
+    Not,
+}
 
 /// What a finished operation says.
 #[derive(Clone, Copy)]
@@ -34,11 +45,25 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
     #[expect(clippy::inline_always, reason = "measured in instructions: otherwise it is copied around")]
     #[inline(always)]
     pub(crate) fn new(accelerator: &Accelerator, buffers: B, plan: impl FnOnce(&mut B) -> Result<J, Error>) -> Self {
+        Self::checked(accelerator, buffers, |buffers| match plan(buffers) {
+            Ok(job) => (job, Ok(())),
+            Err(error) => (J::nothing(), Err(error)),
+        })
+    }
+
+    /// As [`new`](Self::new); `plan` also says why nothing is to be done, if so. Then the job does not matter.
+    #[expect(clippy::inline_always, reason = "measured in instructions: otherwise it is copied around")]
+    #[inline(always)]
+    pub(crate) fn checked(
+        accelerator: &Accelerator,
+        buffers: B,
+        plan: impl FnOnce(&mut B) -> (J, Result<(), Error>),
+    ) -> Self {
         let mut buffers = Custody::new(buffers);
-        let plan = plan(buffers.get_mut());
+        let (job, plan) = plan(buffers.get_mut());
         // What cannot unwind from here on needs no landing pad, which would keep it all in memory.
         let buffers = ManuallyDrop::new(buffers.kept_by(accelerator.clone()));
-        Self { buffers, flight: Flight::planned(plan) }
+        Self { buffers, flight: Flight::planned(job, plan) }
     }
 
     /// The short way of a poll. If the operation has ended so, the caller asks what it says, and takes the buffers.
@@ -46,17 +71,18 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
     #[inline(always)]
     pub(crate) fn poll_quickly(&mut self, cx: &mut Context<'_>) -> Quickly {
         let Some(accelerator) = self.buffers.keeper() else { return Quickly::Not };
-        let Poll::Ready(coop) = tokio::task::coop::poll_proceed(cx) else { return Quickly::Pending };
         // SAFETY: `plan` made the job of buffers that are valid as their traits promise; they are in custody until
         // the flight has ended (then the caller may take them) or leave together with it (`drop`). The traits' contract
         // excludes other access: a writable buffer is reachable only through its value, a readable one is not written.
-        let far = unsafe { self.flight.poll_quickly(accelerator, cx) };
-        if far == Quickly::Done {
+        if unsafe { J::poll_quickly(&mut self.flight, accelerator) } {
+            // A result counts for the task's budget. Without any it is given at the next poll.
+            let Poll::Ready(coop) = tokio::task::coop::poll_proceed(cx) else { return Quickly::Pending };
             coop.made_progress();
             // It has nothing to restore any more.
             std::mem::forget(coop);
+            return Quickly::Done;
         }
-        far
+        if J::wait_quickly(&mut self.flight, accelerator, cx) { Quickly::Pending } else { Quickly::Not }
     }
 
     /// What an operation says that has ended the short way.
@@ -73,7 +99,7 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
     /// The buffers, after [`poll_quickly`](Self::poll_quickly) has given something.
     #[inline]
     pub(crate) fn buffers(&mut self) -> B {
-        self.buffers.take().expect("a flight ends once")
+        self.buffers.take_once()
     }
 
     /// The rest of a poll that has not ended the short way.
@@ -82,7 +108,7 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
         let accelerator = self.buffers.keeper().expect("an operation was polled after it had completed");
         let Poll::Ready(coop) = tokio::task::coop::poll_proceed(cx) else { return Poll::Pending };
         // SAFETY: as in `poll_quickly`.
-        let result = ready!(unsafe { self.flight.poll(accelerator, &coop, cx) });
+        let result = ready!(unsafe { J::poll(&mut self.flight, accelerator, &coop, cx) });
         Poll::Ready(self.finish(result))
     }
 
@@ -111,7 +137,7 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
 
     pub(crate) fn set_route(&mut self, route: Route) {
         assert!(self.flight.is_fresh(), "options must be set before the first poll");
-        self.flight.route = route;
+        self.flight.set_route(route);
     }
 
     pub(crate) fn set_pressure(&mut self, pressure: Pressure) {
@@ -121,7 +147,7 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
 
     pub(crate) fn set_cache_control(&mut self, on: bool) {
         assert!(self.flight.is_fresh(), "options must be set before the first poll");
-        self.flight.cache_control = on;
+        self.flight.set_cache_control(on);
     }
 
     /// What is to be done, to be changed before anything has been.
@@ -212,12 +238,12 @@ macro_rules! operation_future {
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Self::Output> {
                 match self.0.poll_quickly(cx) {
-                    crate::dispatch::Quickly::Done => {
+                    crate::op::future::Quickly::Done => {
                         let ($done, $held) = (self.0.done(), self.0.buffers());
                         std::task::Poll::Ready(Ok($finish))
                     }
-                    crate::dispatch::Quickly::Pending => std::task::Poll::Pending,
-                    crate::dispatch::Quickly::Not => self.0.poll(cx).map_ok(|($done, $held)| $finish),
+                    crate::op::future::Quickly::Pending => std::task::Poll::Pending,
+                    crate::op::future::Quickly::Not => self.0.poll(cx).map_ok(|($done, $held)| $finish),
                 }
             }
         }

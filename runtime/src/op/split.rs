@@ -87,7 +87,7 @@ impl Out<'_> {
     /// As for [`copy`], of whose shares this is one.
     unsafe fn by_cpu(&mut self, part: std::ops::Range<usize>) {
         let mut flight = self.part(&part);
-        flight.route = Route::Cpu;
+        flight.set_route(Route::Cpu);
         // SAFETY: the caller's promise.
         unsafe { flight.wait(self.accelerator) };
         self.path = Path::Cpu;

@@ -2,12 +2,11 @@
 
 use std::mem::ManuallyDrop;
 
-use super::super::Route;
-use super::super::job::{Absorbed, Extras, Load, Outcome, Piece};
+use super::super::job::{Absorbed, Outcome, Piece};
 use super::super::pressure::{Pressure, Turn, is_pressure};
 use super::super::slices;
 use super::super::submission::Submission;
-use super::{Flight, Next, Stage, Step, Trouble, count_latency, is_sampled};
+use super::{Flight, Load, Next, Options, Stage, Step, Trouble, count_latency, is_sampled};
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::Admission;
@@ -27,6 +26,7 @@ impl<J: Load> Flight<J> {
                 Stage::Fresh => {
                     if self.job.left() == 0 {
                         self.stage = Stage::Ended;
+                        self.path = Path::Cpu;
                         return Step::Done(Ok(self.job.outcome()));
                     }
                     self.begun = clock::now() | 1;
@@ -80,6 +80,10 @@ impl<J: Load> Flight<J> {
                     self.record(accelerator, Path::Device, accelerator.shared().lane_index());
                     return Step::Done(Ok(outcome));
                 }
+                Stage::Done => {
+                    self.stage = Stage::Ended;
+                    return Step::Done(Ok(self.job.outcome()));
+                }
                 Stage::Refused(_) => {
                     let Stage::Refused(error) = std::mem::replace(&mut self.stage, Stage::Ended) else {
                         unreachable!()
@@ -130,13 +134,13 @@ impl<J: Load> Flight<J> {
     #[inline]
     unsafe fn launch(&mut self, accelerator: &Accelerator) -> Result<(), Reason> {
         let shared = accelerator.shared();
-        if self.route == Route::Cpu {
+        if self.options.contains(Options::CPU) {
             return Err(Reason::Forced);
         }
         if shared.queues.is_empty() {
             return Err(Reason::NoDevice);
         }
-        if self.route == Route::Auto && self.job.total() < shared.policy.min_device_size as u64 {
+        if !self.options.contains(Options::DEVICE) && self.job.total() < shared.policy.min_device_size as u64 {
             return Err(Reason::BelowThreshold);
         }
         if self.job.is_for_cpu() {
@@ -161,7 +165,7 @@ impl<J: Load> Flight<J> {
             let caps = queue.capabilities();
             let piece = self.job.next_piece(caps);
             let record = submission.record_addr(shared);
-            let Ok(descriptor) = self.job.describe(piece, Extras::new(record, self.cache_control, caps), caps) else {
+            let Ok(descriptor) = self.job.describe(piece, self.extras(record, caps), caps) else {
                 // One that has no room would take it.
                 if reason != Reason::QueueFull {
                     reason = Reason::Unsupported;
@@ -251,7 +255,7 @@ impl<J: Load> Flight<J> {
 
     /// From now on the CPU does it, unless it must not.
     fn fall_back(&mut self, reason: Reason) -> Option<Trouble> {
-        if self.route == Route::Device {
+        if self.options.contains(Options::DEVICE) {
             self.stage = Stage::Ended;
             return Some(Trouble::DeviceOnly(reason));
         }

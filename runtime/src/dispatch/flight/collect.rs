@@ -2,10 +2,10 @@
 
 use idxd_sys::{CompletionRecord, Descriptor};
 
-use super::super::job::{Absorbed, Extras, Load, Piece};
+use super::super::job::{Absorbed, Piece};
 use super::super::record::touch;
 use super::super::submission::{Look, Submission};
-use super::{Flight, Next, Stage};
+use super::{Flight, Load, Next, Stage};
 use crate::accelerator::Accelerator;
 use crate::descriptor::{Completion, Resume};
 use crate::device::Admission;
@@ -75,8 +75,7 @@ impl<J: Load> Flight<J> {
         let caps = submission.queue(shared).capabilities();
         let piece = self.job.next_piece(caps);
         self.resumes = 0;
-        let described =
-            self.job.describe(piece, Extras::new(submission.record_addr(shared), self.cache_control, caps), caps);
+        let described = self.job.describe(piece, self.extras(submission.record_addr(shared), caps), caps);
         let admission = match &described {
             // SAFETY: the caller's promise.
             Ok(descriptor) => unsafe { submission.resend(shared, descriptor) },

@@ -17,21 +17,25 @@
 //! * `quick`: the short way, where one descriptor does the whole of a plain job.
 //! * `advance`: the state machine.
 //! * `collect`: what comes of a descriptor that was out.
+//! * `load`: which jobs there are flights of.
 //! * `wait`: the two ways of waiting.
 
 mod advance;
 mod collect;
+mod load;
 mod quick;
 mod wait;
 
 use std::mem::ManuallyDrop;
 
+pub(crate) use self::load::Load;
 use super::Route;
-use super::job::{Extras, Load, Outcome, Piece};
+use super::job::{Extras, Outcome, Piece};
 use super::pressure::{Pressure, Turn};
 use super::submission::Submission;
 use crate::accelerator::Accelerator;
 use crate::clock;
+use crate::descriptor::Capabilities;
 use crate::device::Queue;
 use crate::error::Error;
 use crate::lane::Lane;
@@ -56,14 +60,26 @@ pub(crate) enum Trouble {
 pub(crate) struct Flight<J> {
     job: J,
     stage: Stage,
-    pub(crate) route: Route,
-    pub(crate) cache_control: bool,
+    options: Options,
     /// What it does under pressure, if not what the policy says.
     pub(crate) pressure: Option<Pressure>,
     resumes: u8,
     path: Path,
     /// Ticks at the first poll that did something; 0 before, and as long as the slot's stamp says it.
     begun: u64,
+}
+
+bitflags::bitflags! {
+    /// What was asked for, which in general is nothing.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Options: u8 {
+        /// [`Route::Device`].
+        const DEVICE = 1;
+        /// [`Route::Cpu`].
+        const CPU = 2;
+        /// Results should go to the cache.
+        const CACHE_CONTROL = 4;
+    }
 }
 
 #[derive(Debug)]
@@ -78,22 +94,13 @@ enum Stage {
     Cpu(Reason),
     /// The device has done its part, and the CPU looks for the exact result.
     Refine,
-    /// There is nothing more to do.
+    /// It has ended the short way, and the job's own outcome is the result.
+    Done,
+    /// There is nothing more to do, and the result has been given.
     Ended,
     /// It will not be done. Boxed, because the other stages should not carry room for it.
     /// Nothing to be dropped where nobody has to look for it: whoever has the flight ends or detaches it.
     Refused(ManuallyDrop<Box<Error>>),
-}
-
-/// How far [`Flight::poll_quickly`] came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Quickly {
-    /// The job has ended, with its own [`outcome`](Job::outcome).
-    Done,
-    /// Somebody will wake the task.
-    Pending,
-    /// Whatever has been done of it, it is for [`Flight::poll`] now.
-    Not,
 }
 
 /// How far [`Flight::advance`] came.
@@ -122,27 +129,18 @@ enum Next {
 
 impl<J: Load> Flight<J> {
     pub(crate) fn new(job: J) -> Self {
-        Self::planned(Ok(job))
+        Self::planned(job, Ok(()))
     }
 
-    /// With what is to be done, or why it is not.
+    /// With what is to be done, or why it is not: then the job does not matter.
     #[expect(clippy::inline_always, reason = "measured in instructions: otherwise it is copied around")]
     #[inline(always)]
-    pub(crate) fn planned(plan: Result<J, Error>) -> Self {
-        let (job, stage) = match plan {
-            Ok(job) => (job, Stage::Fresh),
-            Err(error) => (J::nothing(), Stage::Refused(ManuallyDrop::new(boxed(error)))),
+    pub(crate) fn planned(job: J, plan: Result<(), Error>) -> Self {
+        let stage = match plan {
+            Ok(()) => Stage::Fresh,
+            Err(error) => Stage::Refused(ManuallyDrop::new(boxed(error))),
         };
-        Self {
-            job,
-            stage,
-            route: Route::Auto,
-            cache_control: false,
-            pressure: None,
-            resumes: 0,
-            path: Path::Cpu,
-            begun: 0,
-        }
+        Self { job, stage, options: Options::empty(), pressure: None, resumes: 0, path: Path::Device, begun: 0 }
     }
 
     #[inline]
@@ -166,6 +164,21 @@ impl<J: Load> Flight<J> {
         matches!(self.stage, Stage::Fresh | Stage::Refused(_))
     }
 
+    pub(crate) fn set_route(&mut self, route: Route) {
+        self.options.set(Options::DEVICE, route == Route::Device);
+        self.options.set(Options::CPU, route == Route::Cpu);
+    }
+
+    pub(crate) fn set_cache_control(&mut self, on: bool) {
+        self.options.set(Options::CACHE_CONTROL, on);
+    }
+
+    /// What a descriptor with its record at address `record` says besides what is to be done.
+    #[inline]
+    fn extras(&self, record: u64, caps: &Capabilities) -> Extras {
+        Extras::new(record, self.options.contains(Options::CACHE_CONTROL), caps)
+    }
+
     /// Hands whatever the device may still write to the poller, or back if there is nothing such. Gives up its place
     /// among those who wait.
     ///
@@ -187,8 +200,8 @@ impl<J: Load> Flight<J> {
         let takes = |queue: &&Queue| {
             let caps = queue.capabilities();
             // Any address of a record does.
-            let extras = Extras::new(0x1000, self.cache_control, caps);
-            queue.is_open() && self.job.describe(self.job.next_piece(caps), extras, caps).is_ok()
+            let described = self.job.describe(self.job.next_piece(caps), self.extras(0x1000, caps), caps);
+            queue.is_open() && described.is_ok()
         };
         names(accelerator.shared().queues.iter().filter(takes))
     }

@@ -2,140 +2,135 @@
 
 use std::task::Context;
 
-use super::super::Route;
-use super::super::job::{Kind, Load, Piece};
-use super::super::quick;
-use super::super::submission::Submission;
-use super::{Flight, Quickly, Stage, count_latency, is_sampled};
-use crate::accelerator::Accelerator;
-use crate::clock;
-use crate::lane::Lane;
-use crate::lane::slot::NOT_SUBMITTED;
-use crate::stats::Path;
+use idxd_sys::CompletionRecord;
 
-impl<J: Load> Flight<J> {
-    /// Tries the short way ([`super::quick`]): submits a fresh job, takes the result of one that is out, waits for it.
+use super::super::job::{Piece, Plain, Work};
+use super::super::quick::{self, Templates, Words};
+use super::super::submission::Submission;
+use super::{Flight, Options, Stage, count_latency, is_sampled};
+use crate::accelerator::Accelerator;
+use crate::lane::Lane;
+use crate::stats::{Operation, Path};
+
+impl Flight<Plain> {
+    /// Tries the short way ([`super::super::quick`]): submits a fresh job, or takes the result of one that is out. True if it
+    /// has ended, with the job's own [`outcome`](Work::outcome); otherwise [`wait_quickly`](Self::wait_quickly) is next.
     ///
     /// # Safety
     ///
     /// As for [`Flight::poll`].
     // Not compiled into every `.await`, which has just enough of its own to call it.
     #[inline(never)]
-    pub(crate) unsafe fn poll_quickly(&mut self, accelerator: &Accelerator, cx: &Context<'_>) -> Quickly {
-        let ended = match self.stage {
+    pub(crate) unsafe fn poll_quickly(&mut self, accelerator: &Accelerator) -> bool {
+        if matches!(self.stage, Stage::Fresh) {
             // SAFETY: the caller's promise.
-            Stage::Fresh => unsafe { self.launch_quickly(accelerator) },
-            Stage::Out(submission, _) => {
-                let ended = self.collect_quickly(accelerator);
-                // Everything that was polled together with it has been by now.
-                if ended.is_none() {
-                    submission.send_staged(accelerator.shared());
-                }
-                ended
-            }
-            _ => Some(false),
-        };
-        match ended {
-            Some(true) => Quickly::Done,
-            Some(false) => Quickly::Not,
-            None => self.wait_quickly(accelerator, cx),
+            return unsafe { self.launch_quickly(accelerator) };
         }
+        if self.collect_quickly(accelerator) {
+            return true;
+        }
+        // Everything that was polled together with it has been by now.
+        if let Stage::Out(submission, _) = &self.stage {
+            submission.send_staged(accelerator.shared());
+        }
+        false
     }
 
-    /// What [`Flight::poll`] does about a descriptor that is out, if nothing is unusual about it.
+    /// What [`Flight::poll`] does about a descriptor that is out, if nothing is unusual about it. True if the task will be
+    /// woken, false if it is for `poll`, whatever has been done of it.
     #[inline(never)]
-    fn wait_quickly(&mut self, accelerator: &Accelerator, cx: &Context<'_>) -> Quickly {
-        let Stage::Out(submission, piece) = &mut self.stage else { return Quickly::Not };
-        if submission.is_ordinary(accelerator.shared()) && !submission.wait_a_little(accelerator, piece.size, cx) {
-            return Quickly::Pending;
-        }
-        Quickly::Not
+    pub(crate) fn wait_quickly(&mut self, accelerator: &Accelerator, cx: &Context<'_>) -> bool {
+        let Stage::Out(submission, piece) = &mut self.stage else { return false };
+        submission.is_ordinary(accelerator.shared()) && !submission.wait_a_little(accelerator, piece.size, cx)
     }
 
-    /// Submits a fresh job, and looks whether it is done already: true if so; `None` if it is out
-    /// and may complete, false if the long way has to look after it.
+    /// Submits a fresh job, and looks whether it is done already.
     ///
     /// # Safety
     ///
     /// As for [`Flight::poll`].
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    unsafe fn launch_quickly(&mut self, accelerator: &Accelerator) -> Option<bool> {
+    unsafe fn launch_quickly(&mut self, accelerator: &Accelerator) -> bool {
         let shared = accelerator.shared();
-        let Some(quick) = self.job.quick() else { return Some(false) };
-        // While others wait for room it is theirs.
-        if self.route == Route::Cpu || self.cache_control || !shared.admits() {
-            return Some(false);
-        }
         let lane = shared.lane();
-        let flags_opcode = lane.home.templates.admit(&quick, self.route == Route::Device);
-        if flags_opcode == 0 {
-            return Some(false);
+        let templates = &lane.home.templates;
+        let quick = self.job.quick();
+        let head = if self.options.is_empty() { templates.admit(&quick, false) } else { self.told(templates) };
+        // While others wait for room it is theirs.
+        if head == 0 || !shared.admits() {
+            return false;
         }
-        let Some(queue) = shared.queues.get(lane.home.queue as usize) else { return Some(false) };
-        let Some((slot, place)) = lane.acquire() else { return Some(false) };
+        // SAFETY: the template was made of the queue that has this number.
+        let queue = unsafe { shared.queues.get_unchecked(lane.home.queue as usize) };
+        let Some((slot, place)) = lane.acquire_near().or_else(|| lane.acquire_far()) else { return false };
         // SAFETY: the slot was free, so that nobody else has its descriptor.
-        unsafe { place.descriptor().write(quick::describe(&quick, flags_opcode, place.record.addr())) };
+        unsafe { place.descriptor().cast::<Words>().write(quick::describe(&quick, head, place.record.addr())) };
         place.record.reset();
         if quick.len <= shared.policy.batch_max_size as u64 && lane.has_company(slot) && shared.may_collect(queue) {
-            place.slot.stamp_staged(lane.home.queue, clock::now());
+            place.slot.stamp_staged(lane.home.queue, lane.home.clock.now());
             self.stage = Stage::Out(Submission::of(lane.home.lane, slot), Piece::new(quick.len));
             // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
             if unsafe { lane.collector.stage(slot) } {
                 shared.flush(lane.home.lane);
             }
-            return None;
+            return false;
         }
         // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
-        if !unsafe { queue.submit_place(lane, place, clock::now()) } {
+        if !unsafe { queue.submit_place(lane, place, lane.home.clock.now()) } {
             lane.release_place(slot, place);
-            return Some(false);
+            return false;
         }
         let is_complete = place.record.status() != 0;
         // SAFETY: its status is not 0, so that the device is done with the record of a slot that is held.
-        if !is_complete || !quick::absorb(&mut self.job, quick.kind, &unsafe { place.record.read() }) {
+        let absorb = |job: &mut Plain| quick::absorb(job, quick.kind, &unsafe { place.record.read() });
+        let Some(operation) = is_complete.then(|| absorb(&mut self.job)).flatten() else {
             self.stage = Stage::Out(Submission::of(lane.home.lane, slot), Piece::new(quick.len));
-            // There is nothing to wait for if it has ended otherwise than by success.
-            return is_complete.then_some(false);
-        }
+            return false;
+        };
         let begun = place.slot.submitted_at();
         queue.return_credit();
         // Nobody waited just now. The poller tells whoever has come since.
         lane.release_place(slot, place);
-        self.stage = Stage::Ended;
-        self.path = Path::Device;
-        count_quickly(lane, quick.kind, self.job.total(), begun);
-        Some(true)
+        self.stage = Stage::Done;
+        count_quickly(lane, operation, self.job.total(), begun);
+        true
+    }
+
+    /// The head of the descriptor where something was asked for: a device can have it, if that is all, however small it is.
+    #[cold]
+    #[inline(never)]
+    fn told(&self, templates: &Templates) -> u64 {
+        if self.options == Options::DEVICE { templates.admit(&self.job.quick(), true) } else { 0 }
     }
 
     /// Takes the result of a descriptor that has done the whole job. As by [`launch_quickly`](Self::launch_quickly).
-    #[expect(clippy::inline_always, reason = "measured in instructions")]
-    #[inline(always)]
-    fn collect_quickly(&mut self, accelerator: &Accelerator) -> Option<bool> {
-        let Stage::Out(submission, piece) = &self.stage else { return Some(false) };
-        let Some(quick) = self.job.quick() else { return Some(false) };
+    #[inline(never)]
+    fn collect_quickly(&mut self, accelerator: &Accelerator) -> bool {
+        let Stage::Out(submission, piece) = &self.stage else {
+            // Done: the task's budget did not allow it to take the result.
+            return matches!(self.stage, Stage::Done);
+        };
+        let quick = self.job.quick();
         if submission.is_armed() || !piece.is_whole(quick.len) {
-            return Some(false);
+            return false;
         }
         let (shared, job) = (accelerator.shared(), &mut self.job);
         let lane = submission.lane(shared);
-        let at = submission.end_quickly(shared, lane, |record| quick::absorb(job, quick.kind, record))?;
-        if at == NOT_SUBMITTED {
-            return Some(false);
-        }
+        let is_done = |record: &CompletionRecord| quick::absorb(job, quick.kind, record);
+        let Some((operation, at)) = submission.end_quickly(shared, lane, is_done) else { return false };
         let begun = if self.begun == 0 { at } else { self.begun };
-        self.stage = Stage::Ended;
-        self.path = Path::Device;
-        count_quickly(lane, quick.kind, self.job.total(), begun);
-        Some(true)
+        self.stage = Stage::Done;
+        count_quickly(lane, operation, self.job.total(), begun);
+        true
     }
 }
 
 /// Counts an operation that a device has done.
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
-fn count_quickly(lane: &Lane, kind: Kind, bytes: u64, begun: u64) {
-    let before = lane.stats.operation(Path::Device, kind.operation(), bytes);
+fn count_quickly(lane: &Lane, operation: Operation, bytes: u64, begun: u64) {
+    let before = lane.stats.operation(Path::Device, operation, bytes);
     if is_sampled(before, bytes) {
         count_latency(lane, Path::Device, begun);
     }

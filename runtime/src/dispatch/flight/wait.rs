@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 
 use tokio::task::coop::RestoreOnPending;
 
-use super::super::job::{Load, Outcome};
+use super::super::job::Outcome;
 use super::super::pressure::{Pressure, Turn};
-use super::{Flight, Stage, Step, Trouble};
+use super::{Flight, Load, Stage, Step, Trouble};
 use crate::accelerator::Accelerator;
 
 impl<J: Load> Flight<J> {

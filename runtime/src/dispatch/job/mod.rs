@@ -204,22 +204,6 @@ pub(crate) trait Work: std::fmt::Debug + Sized {
     fn operands(&self) -> Operands;
 }
 
-/// What a flight carries: plain jobs by themselves, which are the most frequent ones and the smallest, and any others.
-pub(crate) trait Load: Work {
-    /// Nothing at all, in place of what was refused.
-    fn nothing() -> Self;
-
-    /// The job as one descriptor has it, if that is simple.
-    #[inline]
-    fn quick(&self) -> Option<Quick> {
-        None
-    }
-
-    /// Takes note of a CRC, where that is what a quick job yields.
-    #[inline]
-    fn set_crc(&mut self, _crc: u64) {}
-}
-
 /// Has the family do it. What is done most often stays small enough to be compiled into its callers.
 macro_rules! each {
     ($job:expr, $work:ident => $expression:expr) => {
@@ -327,12 +311,6 @@ impl Work for Job {
 
     fn operands(&self) -> Operands {
         each!(self, work => work.operands())
-    }
-}
-
-impl Load for Job {
-    fn nothing() -> Self {
-        Self::Plain(Plain::nothing())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
 
-use super::{Absorbed, Extras, GRAIN, Load, Operands, Outcome, Piece, Region, Work, expose, source, target};
+use super::{Absorbed, Extras, GRAIN, Operands, Outcome, Piece, Region, Work, expose, source, target};
 use crate::cpu::{self, CrcParams, CrcWidth};
 use crate::descriptor::{
     CacheControl, Capabilities, Compare, ComparePattern, CopyCrc, Crc, DescriptorError, Dualcast, Fill, Move,
@@ -18,25 +18,25 @@ const MIN_DEVICE_DISTANCE: u64 = 4096;
 /// CRC-64/NVME, with the device's conventions.
 const CRC_64: CrcParams = CrcParams { width: CrcWidth::Crc64, bypass_inversion: false, bypass_reflection: false };
 
-/// What is done. The first ones have a short way, see [`super::super::quick`].
+/// What is done. Some of it has a short way, see [`super::super::quick`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Copy,
     Fill,
+    Compare,
+    Dualcast,
     Crc32c,
     CopyCrc32c,
-    Compare,
+    ComparePattern,
+    Crc64,
+    CopyCrc64,
     /// A move to an overlapping address.
     CopyWithin,
     FillWide,
-    Crc64,
-    CopyCrc64,
-    ComparePattern,
-    Dualcast,
 }
 
 impl Kind {
-    pub(crate) const COUNT: usize = Self::Dualcast as usize + 1;
+    pub(crate) const COUNT: usize = Self::FillWide as usize + 1;
 
     /// Under which name such a job is counted.
     #[inline]
@@ -74,8 +74,9 @@ pub(crate) struct Plain {
     kind: Kind,
     /// Pieces are taken from the end: a move to a higher, overlapping address.
     backwards: bool,
-    /// Pattern, or running CRC.
+    /// Wide pattern's lower half, pattern of a comparison, or running CRC; 0 for others.
     value: u64,
+    /// Source; pattern of a fill.
     src: u64,
     /// Destination; second source of a comparison.
     dst: u64,
@@ -122,6 +123,12 @@ impl Plain {
 
 /// Plain jobs.
 impl Plain {
+    /// Nothing at all, in place of what was refused.
+    #[inline]
+    pub(crate) fn nothing() -> Self {
+        Self::reading(Kind::Copy, std::ptr::null(), 0)
+    }
+
     /// `len` bytes from `src` to `dst`, which do not overlap.
     #[inline]
     pub(crate) fn copy(src: *const u8, dst: *mut u8, len: usize) -> Self {
@@ -144,7 +151,7 @@ impl Plain {
     /// Fills `len` bytes with an 8-byte pattern, lowest byte first.
     #[inline]
     pub(crate) fn fill(dst: *mut u8, len: usize, pattern: u64) -> Self {
-        Self { value: pattern, ..Self::new(Kind::Fill, std::ptr::null(), dst, len) }
+        Self { src: pattern, ..Self::new(Kind::Fill, std::ptr::null(), dst, len) }
     }
 
     /// Fills `len` bytes with a 16-byte pattern, lowest byte of the first word first. One that repeats itself after 8
@@ -200,28 +207,16 @@ impl Plain {
         Self { aux: expose(second), ..Self::new(Kind::Dualcast, src, first, len) }
     }
 
+    /// The job as one descriptor has it.
+    #[inline]
+    pub(crate) fn quick(&self) -> Quick {
+        Quick { kind: self.kind, first: self.src, second: self.dst, len: self.len, seed: self.value }
+    }
+
     /// Continues a CRC from `seed`; before anything has been done.
     #[inline]
     pub(crate) fn set_seed(&mut self, seed: u64) {
         self.value = seed;
-    }
-}
-
-impl Load for Plain {
-    fn nothing() -> Self {
-        Self::reading(Kind::Copy, std::ptr::null(), 0)
-    }
-
-    #[inline]
-    fn quick(&self) -> Option<Quick> {
-        // The value is 0 where there is neither a pattern nor a seed.
-        let (first, seed) = if self.kind == Kind::Fill { (self.value, 0) } else { (self.src, self.value) };
-        Some(Quick { kind: self.kind, first, second: self.dst, len: self.len, seed })
-    }
-
-    #[inline]
-    fn set_crc(&mut self, crc: u64) {
-        self.value = crc;
     }
 }
 
@@ -275,7 +270,7 @@ impl Work for Plain {
         let is_wide = self.is_wide_crc();
         match self.kind {
             Kind::Copy | Kind::CopyWithin => Move::new(src, dst, len).record(record).cache_control(cache).build(caps),
-            Kind::Fill => Fill::new(dst, len, self.value).record(record).cache_control(cache).build(caps),
+            Kind::Fill => Fill::new(dst, len, self.src).record(record).cache_control(cache).build(caps),
             Kind::FillWide => {
                 let pattern = [self.value, self.aux];
                 Fill::with_wide_pattern(dst, len, pattern).record(record).cache_control(cache).build(caps)
@@ -337,7 +332,9 @@ impl Work for Plain {
             return Absorbed::Done(self.outcome());
         }
         if !self.backwards {
-            self.src = self.src.wrapping_add(piece);
+            if self.kind != Kind::Fill {
+                self.src = self.src.wrapping_add(piece);
+            }
             self.dst = self.dst.wrapping_add(piece);
             if self.kind == Kind::Dualcast {
                 self.aux += piece;
@@ -353,7 +350,7 @@ impl Work for Plain {
         unsafe {
             match self.kind {
                 Kind::Copy | Kind::CopyWithin => cpu::copy(src, dst, len),
-                Kind::Fill => cpu::fill(dst, len, self.value),
+                Kind::Fill => cpu::fill(dst, len, self.src),
                 Kind::FillWide => cpu::fill_wide(dst, len, [self.value, self.aux]),
                 Kind::Dualcast => cpu::dualcast(src, dst, second, len),
                 Kind::Crc32c => {
