@@ -74,7 +74,7 @@ impl Submission {
         &shared.queues[self.slot(shared).stamped().queue() as usize]
     }
 
-    /// When the last descriptor went, in ticks of the clock; [`NOT_SUBMITTED`] if it has not gone yet.
+    /// When the last descriptor went, in ticks of the clock; [`NOT_SUBMITTED`](crate::lane::slot::NOT_SUBMITTED) if it has not gone yet.
     #[inline]
     pub(crate) fn submitted_at(&self, shared: &Shared) -> u64 {
         self.slot(shared).submitted_at()
