@@ -317,6 +317,49 @@ fn a_page_fault_of_a_member_is_resumed() {
     all_is_back(&device, &acc, 8);
 }
 
+/// The rest of a member finds no place in its queue, until the batch that has failed because of it gives one back: what that batch
+/// has left out does not include the member.
+#[test]
+fn the_rest_of_a_member_is_not_given_up_with_its_batch() {
+    let rule = FaultRule::new(Effect::PageFault { resolvable: false }).opcode(opcode::MEMMOVE).access(Access::Read).nth(3);
+    let device = Device::new(Config::sapphire_rapids().queue(WqConfig::dedicated(2)).manual().fault(rule)).unwrap();
+    let acc = accelerator(&device, policy());
+    let mut copies = polled(&acc, 6);
+    assert!(poll_once(&mut copies[1]).is_pending());
+    assert_eq!(sent(&acc), (2, 1, 5));
+    device.run_until_idle();
+    // The one that has faulted before all others.
+    assert!(poll_once(&mut copies[2]).is_pending());
+    assert_eq!((acc.stats().event(Event::Resumes), sent(&acc).0), (1, 3), "{}", acc.stats());
+    assert!(poll_once(&mut copies[2]).is_pending(), "its rest is with the device");
+    finish(&device, &mut copies);
+    assert_eq!(acc.stats().total_operations(Path::Device), 6, "{}", acc.stats());
+    all_is_back(&device, &acc, 2);
+}
+
+/// What was collected long ago has not been with the device for long.
+#[test]
+fn the_watchdog_counts_from_the_submission() {
+    let mut policy = policy();
+    policy.self_wake = Duration::from_micros(1);
+    policy.dead_after = Duration::from_millis(200);
+    policy.lost_after = Duration::from_millis(200);
+    let (device, acc) = held(WqConfig::shared(8), policy);
+    let mut first = copy(&acc, 9);
+    assert!(poll_once(&mut first).is_pending());
+    let mut copies = polled(&acc, 3);
+    device.run_until_idle();
+    std::thread::sleep(Duration::from_millis(300));
+    let counter = Counter::new();
+    assert!(copies.iter_mut().all(|copy| poll_with(copy, &counter.waker()).is_pending()));
+    // They are armed, and the poller has looked at them: it is one of its looks that wakes them.
+    device.run_until_idle();
+    eventually("all are woken", || counter.count() >= 3);
+    finish(&device, &mut copies);
+    assert!(poll_once(&mut first).is_ready());
+    assert_eq!(acc.recoveries(), 0);
+}
+
 /// A device that has lost a batch: its members are done by somebody else, and the list can be used again.
 #[test]
 fn a_batch_that_is_lost_is_done_again() {

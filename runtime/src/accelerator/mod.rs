@@ -143,7 +143,8 @@ impl Accelerator {
         self.shared().waiter.kind()
     }
 
-    /// Operations whose descriptor is with a device at this moment, dropped futures' ones included.
+    /// Operations whose descriptor is with a device at this moment, or waits to be sent there together with others; dropped
+    /// futures' ones included.
     pub fn in_flight(&self) -> usize {
         self.shared().lanes.iter().map(Lane::in_flight).sum()
     }

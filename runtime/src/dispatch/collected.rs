@@ -1,5 +1,7 @@
 //! What a lane has collected ([`crate::lane::collect`]), and the queue that gets it.
 
+use std::cell::Cell;
+
 use idxd_sys::{Descriptor, opcode};
 
 use super::policy::Policy;
@@ -10,6 +12,7 @@ use crate::lane::collect::Link;
 use crate::lane::{Fate, Lane};
 use crate::shared::Shared;
 use crate::stats::Event;
+use crate::submit::SubmissionPath;
 
 /// A lane and its home queue. There is one.
 struct Way<'a> {
@@ -18,11 +21,17 @@ struct Way<'a> {
     lane: &'a Lane,
     home: u32,
     queue: &'a Queue,
+    /// Whether a place in the queue was given back.
+    gave_back: Cell<bool>,
 }
 
 impl Link for Way<'_> {
     fn queue(&self) -> u32 {
         self.home
+    }
+
+    fn now(&self) -> u64 {
+        clock::now()
     }
 
     fn least(&self) -> usize {
@@ -36,11 +45,12 @@ impl Link for Way<'_> {
     unsafe fn send(&self, descriptors: &[Descriptor], stamp: impl FnOnce(u32), refuse: impl FnOnce(usize)) {
         let stats = &self.lane.stats;
         let retries = self.shared.policy.retries;
+        let batched = if descriptors[0].opcode() == opcode::BATCH { descriptors[0].xfer_size } else { 0 };
         // SAFETY: the caller's promise.
         let (accepted, _) = unsafe { self.queue.submit(self.number, stats, descriptors, retries, stamp, refuse) };
-        if accepted != 0 && descriptors[0].opcode() == opcode::BATCH {
+        if accepted != 0 && batched != 0 {
             stats.event(Event::Batches);
-            stats.events(Event::Collected, u64::from(descriptors[0].xfer_size));
+            stats.events(Event::Collected, u64::from(batched));
         }
         if accepted != descriptors.len() && self.queue.is_suspicious() {
             self.shared.bell.ring();
@@ -57,6 +67,7 @@ impl Link for Way<'_> {
 
     fn return_credit(&self) {
         self.queue.return_credit();
+        self.gave_back.set(true);
     }
 }
 
@@ -75,7 +86,8 @@ pub(crate) fn lane(policy: &Policy, caps: Option<&Capabilities>) -> Lane {
 impl Shared {
     fn way(&self, number: u32) -> Way<'_> {
         let home = self.lanes[number as usize].home.queue;
-        Way { shared: self, number, lane: &self.lanes[number as usize], home, queue: &self.queues[home as usize] }
+        let (lane, queue) = (&self.lanes[number as usize], &self.queues[home as usize]);
+        Way { shared: self, number, lane, home, queue, gave_back: Cell::new(false) }
     }
 
     /// Whether lanes collect at all.
@@ -97,7 +109,16 @@ impl Shared {
             return true;
         }
         let way = self.way(number);
-        way.lane.collector.flush(way.lane, &way)
+        let is_done = way.lane.collector.flush(way.lane, &way);
+        self.room_if(way.gave_back.get());
+        is_done
+    }
+
+    /// As [`room`](Self::room), if there is any.
+    fn room_if(&self, any: bool) {
+        if any {
+            self.room();
+        }
     }
 
     /// Sends what the calling thread's lane has collected: it will not be polling for a while.
@@ -107,11 +128,6 @@ impl Shared {
         {
             self.flush(number);
         }
-    }
-
-    /// Sends what all lanes have collected. False if another thread is at it somewhere.
-    pub(crate) fn flush_all(&self) -> bool {
-        (0..self.lanes.len() as u32).fold(true, |all, number| self.flush(number) && all)
     }
 
     /// Sends the descriptor of a slot that the caller holds, if it is staged, with whatever else is.
@@ -126,9 +142,15 @@ impl Shared {
         }
     }
 
-    /// Sends what a lane has collected if that has waited for `patience` ticks of the clock.
+    /// Sends what a lane has collected if that has waited for `patience` ticks of the clock; for the poller. Not by a system call:
+    /// the driver may keep a thread, and the poller has others to look after.
     pub(crate) fn flush_stale(&self, number: u32, patience: u64) {
         let lane = &self.lanes[number as usize];
+        if lane.collector.is_empty()
+            || self.queues[lane.home.queue as usize].submitter().path() == SubmissionPath::Write
+        {
+            return;
+        }
         let since = lane.collector.first().map(|slot| lane.slot(slot).submitted_at());
         if since.is_some_and(|since| clock::now().saturating_sub(since) > patience) {
             self.flush(number);
@@ -153,7 +175,9 @@ impl Shared {
         let lanes = 0..self.lanes.len() as u32;
         lanes.fold(true, |all, number| {
             let way = self.way(number);
-            way.lane.collector.reap(way.lane, &way) && all
+            let is_done = way.lane.collector.reap(way.lane, &way);
+            self.room_if(way.gave_back.get());
+            is_done && all
         })
     }
 }

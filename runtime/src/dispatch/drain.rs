@@ -28,6 +28,8 @@ pub(crate) struct DrainFlight {
     /// Name of this wait at the poller, once it is needed.
     ticket: Option<u64>,
     begun: u64,
+    /// Lanes whose collected operations have been sent before.
+    flushed: u32,
     /// Why a queue was not drained by a descriptor.
     reason: Option<Reason>,
     stage: Stage,
@@ -53,7 +55,7 @@ enum Part {
 
 impl DrainFlight {
     pub(crate) fn new(accelerator: Accelerator) -> Self {
-        Self { accelerator, parts: Vec::new(), ticket: None, begun: 0, reason: None, stage: Stage::Fresh }
+        Self { accelerator, parts: Vec::new(), ticket: None, begun: 0, flushed: 0, reason: None, stage: Stage::Fresh }
     }
 
     pub(crate) fn is_fresh(&self) -> bool {
@@ -143,8 +145,7 @@ impl DrainFlight {
     fn look(&mut self, insist: bool) -> Result<bool, Runaway> {
         assert!(self.stage != Stage::Ended, "an operation was polled after it had completed");
         if self.stage == Stage::Fresh {
-            // What has been collected was given to the accelerator before. Who sends it will not take long.
-            if !self.accelerator.shared().flush_all() {
+            if !self.flush() {
                 return Ok(false);
             }
             self.begin();
@@ -170,6 +171,23 @@ impl DrainFlight {
             self.end();
         }
         Ok(is_over)
+    }
+
+    /// Sends what lanes have collected, which was given to the accelerator before. False if another thread is at it, which will not
+    /// take long. If it does, that thread is in a driver that is at fault: then what it has is not waited for.
+    fn flush(&mut self) -> bool {
+        let shared = self.accelerator.shared();
+        if self.begun == 0 {
+            self.begun = clock::now();
+        }
+        let is_patient = clock::elapsed(self.begun) < shared.policy.dead_after;
+        while self.flushed < shared.lanes.len() as u32 {
+            if !shared.flush(self.flushed) && is_patient {
+                return false;
+            }
+            self.flushed += 1;
+        }
+        true
     }
 
     /// Sends a DRAIN to every queue that takes one.

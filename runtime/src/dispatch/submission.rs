@@ -152,15 +152,19 @@ impl Submission {
         }
         let (number, target) = (all[0].lane, &shared.queues[queue as usize]);
         let lane = all[0].lane(shared);
-        // SAFETY: the caller's promise.
-        let (accepted, admission) = unsafe {
+        let submit = || {
             let stamp = |epoch| {
-                for one in all {
+                for one in all.iter() {
                     lane.slot(one.slot).stamp(queue, epoch, now);
                 }
             };
-            target.submit(number, &lane.stats, descriptors, shared.policy.retries, stamp, |_| {})
+            // SAFETY: the caller's promise.
+            unsafe { target.submit(number, &lane.stats, descriptors, shared.policy.retries, stamp, |_| {}) }
         };
+        let (mut accepted, mut admission) = submit();
+        if accepted == 0 && admission == Admission::Full && shared.makes_room(target) {
+            (accepted, admission) = submit();
+        }
         alert(shared, target, admission);
         (accepted, admission)
     }
@@ -183,9 +187,9 @@ impl Submission {
         if shared.is_forked() {
             return Admission::Closed;
         }
-        let stamp = self.slot(shared).stamped();
+        let queue = self.slot(shared).stamped().queue();
         // SAFETY: forwarded.
-        unsafe { self.send(shared, stamp.queue(), descriptor, clock::now()) }
+        unsafe { self.send(shared, queue, descriptor, clock::now()) }
     }
 
     /// Whether a waker was left in the slot.
@@ -261,12 +265,17 @@ impl Submission {
         let at = place.slot.submitted_at();
         self.return_credit(shared);
         lane.release_place(self.slot, place);
+        Some((done, at))
+    }
+
+    /// What is to be done for others after [`end_quickly`](Self::end_quickly), when its owner has forgotten it.
+    #[inline]
+    pub(crate) fn after_end(self, shared: &Shared, lane: &Lane) {
         shared.room();
         // Nothing is left to wait for: what was collected meanwhile goes now.
         if lane.only_collects(self.slot) {
             shared.flush(self.lane);
         }
-        Some((done, at))
     }
 
     /// The completion record.
@@ -291,14 +300,21 @@ impl Submission {
     /// may be in the slot runs code of the user, which may panic.
     #[inline]
     pub(crate) fn free(self, shared: &Shared) {
+        let (lane, slot) = (self.lane(shared), self.slot);
+        self.give_back(shared);
+        if lane.only_collects(slot) {
+            shared.flush(self.lane);
+        }
+    }
+
+    /// As [`free`](Self::free), by somebody who submits nothing: what was collected behind it waits for somebody else.
+    #[inline]
+    fn give_back(self, shared: &Shared) {
         let lane = self.lane(shared);
         // Taken before the slot is somebody else's, dropped after it.
         let waker = if self.armed { lane.slot(self.slot).waker.take() } else { None };
         lane.release(self.slot);
         shared.room();
-        if lane.only_collects(self.slot) {
-            shared.flush(self.lane);
-        }
         drop(waker);
     }
 
@@ -316,10 +332,10 @@ impl Submission {
         lane.stats.event(Event::Cancelled);
         if lane.collector.unstage(self.slot) {
             // Nobody has it but the lane.
-            return self.free(shared);
+            return self.give_back(shared);
         }
         match self.look(shared, false) {
-            Look::Complete | Look::NotTaken | Look::Lost(_) => self.free(shared),
+            Look::Complete | Look::NotTaken | Look::Lost(_) => self.give_back(shared),
             Look::Waiting | Look::Runaway => {
                 lane.orphan(self.slot, cargo());
                 shared.bell.ring();

@@ -41,6 +41,9 @@ pub(crate) trait Link {
     /// Its number.
     fn queue(&self) -> u32;
 
+    /// The time.
+    fn now(&self) -> u64;
+
     /// Least members of a batch.
     fn least(&self) -> usize;
 
@@ -232,15 +235,19 @@ impl Collector {
     fn send(&self, book: &mut Book, lane: &Lane, link: &impl Link) {
         let mut chunk = Chunk { lane, slots: [0; MOST], len: 0 };
         for (place, word) in (0..).zip(&self.words) {
-            if word.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            // Acquire: see `stage`.
-            let mut bits = word.swap(0, Ordering::Acquire);
+            // What was there at first. What comes while this thread sends has others to send it.
+            let mut bits = word.load(Ordering::Relaxed);
             while bits != 0 {
-                chunk.slots[chunk.len] = place * 64 + bits.trailing_zeros();
-                chunk.len += 1;
-                bits &= bits - 1;
+                // No more than go at once: what has no bit cannot be taken back, and sending may take long.
+                let mut some = lowest(bits, self.limit as usize - chunk.len);
+                bits &= !some;
+                // Acquire: see `stage`.
+                some &= word.fetch_and(!some, Ordering::Acquire);
+                while some != 0 {
+                    chunk.slots[chunk.len] = place * 64 + some.trailing_zeros();
+                    chunk.len += 1;
+                    some &= some - 1;
+                }
                 if chunk.len == self.limit as usize {
                     self.send_chunk(book, &mut chunk, link);
                 }
@@ -254,11 +261,11 @@ impl Collector {
         let (lane, count) = (chunk.lane, chunk.len);
         let slots = chunk.slots;
         let slots = &slots[..count];
-        let queue = link.queue();
+        let (queue, now) = (link.queue(), link.now());
         // From here on each has its stamp or its refusal.
         let stamp = |epoch, with| {
             let stamp = Stamp::new(queue, epoch, with);
-            slots.iter().for_each(|&index| lane.slot(index).restamp(stamp));
+            slots.iter().for_each(|&index| lane.slot(index).stamp_sent(stamp, now));
         };
         let refuse = |accepted: usize| slots[accepted..].iter().for_each(|&index| not_taken(lane, index));
         let free = book.entries.iter().position(|entry| entry.out.is_none());
@@ -336,25 +343,27 @@ impl Drop for Chunk<'_> {
     }
 }
 
-/// Sends a slot whose bit this thread has taken, from its own memory: neighbours go to different places of a portal.
+/// Sends a slot whose bit this thread has taken.
 fn send_one(lane: &Lane, link: &impl Link, index: u32) {
-    let stamp = |epoch| lane.slot(index).restamp(Stamp::new(link.queue(), epoch, With::Device));
-    // SAFETY: who staged it vouches for what the descriptor names, see `Collector::stage`. The reference lives only for the
-    // submission, and nobody writes the descriptor of a slot that is staged, or out.
-    unsafe { link.send(std::slice::from_raw_parts(lane.descriptor(index), 1), stamp, |_| not_taken(lane, index)) };
+    let now = link.now();
+    let stamp = |epoch| lane.slot(index).stamp_sent(Stamp::new(link.queue(), epoch, With::Device), now);
+    // A copy: as soon as the device has it, it may end, and its slot be filled anew.
+    // SAFETY: nobody writes the descriptor of a slot that is staged.
+    let descriptor = unsafe { lane.descriptor(index).read() };
+    // SAFETY: who staged it vouches for what the descriptor names, see `Collector::stage`.
+    unsafe { link.send(&[descriptor], stamp, |_| not_taken(lane, index)) };
 }
 
 /// Says that no device has the descriptor of a slot, whose bit this thread has taken.
 fn not_taken(lane: &Lane, index: u32) {
-    let slot = lane.slot(index);
-    slot.restamp(Stamp::new(slot.stamped().queue(), 0, With::Nobody));
+    lane.slot(index).stamp_not_taken();
     lane.place(index).record.set_not_taken();
 }
 
 /// The same for a member of a batch that has ended, if the device has not completed it. Inside the gate.
 fn give_up(lane: &Lane, (index, generation): (u32, u64)) {
-    // In this order. If the record was complete, and is empty because the slot is in use again, then whoever sees it empty sees the
-    // slot's next generation.
+    // In this order. If the record was complete, and is empty because the slot is in use again, or its holder sends the rest of the
+    // operation, then whoever sees it empty sees the slot's next generation, or that it is with no batch any more.
     if lane.status(index) != 0 {
         return;
     }
@@ -367,7 +376,27 @@ fn give_up(lane: &Lane, (index, generation): (u32, u64)) {
     }
 }
 
+/// The lowest `count` of the bits that are set, or all of them.
+fn lowest(bits: u64, count: usize) -> u64 {
+    let mut rest = bits;
+    for _ in 0..count {
+        rest &= rest.wrapping_sub(1);
+    }
+    bits & !rest
+}
+
 #[inline]
 const fn bit(index: u32) -> u64 {
     1 << (index % 64)
+}
+
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
+mod tests {
+    use super::lowest;
+
+    #[test]
+    fn the_lowest_bits() {
+        assert_eq!([0, 1, 2, 3, 4].map(|count| lowest(0b1011_0100, count)), [0, 4, 0x14, 0x34, 0xb4]);
+        assert_eq!((lowest(0b1011, 9), lowest(0, 3), lowest(u64::MAX, 64)), (0b1011, 0, u64::MAX));
+    }
 }

@@ -90,6 +90,10 @@ impl Link for World {
         0
     }
 
+    fn now(&self) -> u64 {
+        3
+    }
+
     fn least(&self) -> usize {
         2
     }
@@ -283,5 +287,28 @@ fn loom_only_what_the_batch_has_left_out_is_given_up() {
         assert!(world.is_over(second));
         assert_eq!(world.lane.slot(second).stamped().with(), With::Nobody);
         world.release(second);
+    });
+}
+
+/// A member has ended for the moment, and its holder sends the rest from the same slot, while the batch is found to have failed.
+#[test]
+fn loom_what_is_sent_again_is_not_given_up() {
+    model(3, || {
+        let world = World::new(2, true);
+        let (first, second) = (world.stage(), world.stage());
+        assert!(world.lane.collector.flush(&world.lane, &*world));
+        world.lane.complete(first);
+        world.lane.complete(second);
+        world.lane.collector.fail_list(0);
+        let reaper = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || assert!(world.lane.collector.reap(&world.lane, &*world)))
+        };
+        assert!(world.is_over(first));
+        let place = world.lane.place(first);
+        place.reset_record();
+        place.slot.stamp(0, 0, 2);
+        reaper.join().unwrap();
+        assert_eq!((place.record.status(), place.slot.stamped().with()), (0, With::Device));
     });
 }

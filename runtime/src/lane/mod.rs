@@ -79,8 +79,10 @@ impl Place {
     /// Prepares the record for the next submission.
     #[inline]
     pub(crate) fn reset_record(&self) {
-        // In this order, for `Lane::oldest`.
+        // In this order, for `Lane::oldest`, and for `collect::give_up`: who sees the record empty sees that it is no batch's
+        // any more.
         self.slot.unstamp();
+        self.slot.unsend();
         self.record.reset();
     }
 

@@ -195,7 +195,7 @@ impl Slot {
     /// Notes where and when the descriptor went; by the holder, before it submits.
     #[inline]
     pub(crate) fn stamp(&self, queue: u32, epoch: u32, now: u64) {
-        self.restamp(Stamp::new(queue, epoch, With::Device));
+        self.stamp.store(Stamp::new(queue, epoch, With::Device).0, Ordering::Relaxed);
         // Release: whoever sees the time sees where it went.
         self.submitted_at.store(now, Ordering::Release);
     }
@@ -203,13 +203,28 @@ impl Slot {
     /// Notes that the descriptor waits to be sent to a queue together with others; by the holder, before it stages the slot.
     #[inline]
     pub(crate) fn stamp_staged(&self, queue: u32, now: u64) {
-        self.restamp(Stamp::new(queue, 0, With::Lane));
+        self.stamp.store(Stamp::new(queue, 0, With::Lane).0, Ordering::Relaxed);
         self.submitted_at.store(now, Ordering::Release);
     }
 
-    /// Notes what has become of a descriptor that was staged; by the thread that sends it, see [`super::collect`].
+    /// Forgets where the last descriptor went; by the holder, as [`unstamp`](Self::unstamp).
     #[inline]
-    pub(super) fn restamp(&self, stamp: Stamp) {
+    pub(crate) fn unsend(&self) {
+        self.stamp.store(Stamp::new(0, 0, With::Lane).0, Ordering::Relaxed);
+    }
+
+    /// Notes that a descriptor that was staged goes to a device; by the thread that sends it, see [`super::collect`]. From now on it
+    /// is waited for.
+    #[inline]
+    pub(super) fn stamp_sent(&self, stamp: Stamp, now: u64) {
+        self.stamp.store(stamp.0, Ordering::Relaxed);
+        self.submitted_at.store(now, Ordering::Release);
+    }
+
+    /// Notes that no device has a descriptor that was staged, or will have it; by the thread that has tried to send it.
+    #[inline]
+    pub(super) fn stamp_not_taken(&self) {
+        let stamp = Stamp::new(self.stamped().queue(), 0, With::Nobody);
         self.stamp.store(stamp.0, Ordering::Relaxed);
     }
 

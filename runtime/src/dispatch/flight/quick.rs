@@ -68,7 +68,10 @@ impl Flight<Plain> {
         unsafe { place.descriptor().cast::<Words>().write(quick::describe(&quick, head, place.record.addr())) };
         place.record.reset();
         if quick.len <= shared.policy.batch_max_size as u64 && lane.has_company(slot) && shared.may_collect(queue) {
-            place.slot.stamp_staged(lane.home.queue, lane.home.clock.now());
+            let now = lane.home.clock.now();
+            // Its stamp will say when it was sent.
+            self.begun = now;
+            place.slot.stamp_staged(lane.home.queue, now);
             self.stage = Stage::Out(Submission::of(lane.home.lane, slot), Piece::new(quick.len));
             // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
             if unsafe { lane.collector.stage(slot) } {
@@ -107,7 +110,7 @@ impl Flight<Plain> {
     /// Takes the result of a descriptor that has done the whole job. As by [`launch_quickly`](Self::launch_quickly).
     #[inline(never)]
     fn collect_quickly(&mut self, accelerator: &Accelerator) -> bool {
-        let Stage::Out(submission, piece) = &self.stage else {
+        let Stage::Out(submission, piece) = self.stage else {
             // Done: the task's budget did not allow it to take the result.
             return matches!(self.stage, Stage::Done);
         };
@@ -122,6 +125,7 @@ impl Flight<Plain> {
         let begun = if self.begun == 0 { at } else { self.begun };
         self.stage = Stage::Done;
         count_quickly(lane, operation, self.job.total(), begun);
+        submission.after_end(shared, lane);
         true
     }
 }

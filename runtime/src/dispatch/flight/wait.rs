@@ -90,6 +90,8 @@ impl<J: Load> Flight<J> {
     /// not return, nor unwind, before the device is done with it, come what may.
     pub(crate) unsafe fn wait(&mut self, accelerator: &Accelerator) -> Outcome {
         let guard = AbortOnUnwind;
+        // This thread polls nothing for a while.
+        accelerator.shared().flush_mine();
         let mut rounds = 0u32;
         let mut left = self.job.left();
         let outcome = loop {
@@ -102,10 +104,6 @@ impl<J: Load> Flight<J> {
                     rounds = if left == self.job.left() { rounds.saturating_add(1) } else { 1 };
                     left = self.job.left();
                     if let Stage::Out(submission, _) = &self.stage {
-                        if rounds == 1 {
-                            // This thread polls nothing for a while.
-                            accelerator.shared().flush_mine();
-                        }
                         submission.wait_round(accelerator.shared(), rounds);
                     }
                 }
