@@ -205,7 +205,8 @@ impl Collector {
 
     fn begin(&self) -> Option<Sending<'_>> {
         let is_mine = !self.busy.load(Ordering::Relaxed) && !self.busy.swap(true, Ordering::Acquire);
-        is_mine.then_some(Sending(self))
+        // Not `then_some`: a `Sending` that nobody gets would free what another thread has.
+        is_mine.then(|| Sending(self))
     }
 
     #[inline]

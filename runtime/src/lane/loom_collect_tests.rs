@@ -185,6 +185,26 @@ fn loom_two_that_send_leave_nobody_behind() {
     });
 }
 
+/// One who comes while another sends does not get in, however often it tries.
+#[test]
+fn loom_one_sends_at_a_time() {
+    model(3, || {
+        let world = World::new(2, true);
+        world.stage();
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.lane.collector.flush(&world.lane, &*world))
+        };
+        // The book is a cell that loom watches: two who are at it at the same time are found out.
+        for _ in 0..2 {
+            world.lane.collector.reap(&world.lane, &*world);
+        }
+        other.join().unwrap();
+        world.lane.collector.flush(&world.lane, &*world);
+        assert_eq!(world.sent.load(Ordering::Relaxed), 1);
+    });
+}
+
 /// The queue takes nothing, and the future is dropped meanwhile: the slot comes back once, its buffers are dropped once, and
 /// no place in the queue is given back that was never taken.
 #[test]
