@@ -272,7 +272,7 @@ fn cancellation(acc: &Accelerator) {
 /// once it has been used.
 fn many(acc: &Accelerator) {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut pairs: Vec<_> = (0..400).map(|number| (vec![number as u8; LEN], vec![0u8; LEN])).collect();
+    let mut pairs: Vec<_> = (0..400usize).map(|number| (vec![number as u8; LEN], vec![0u8; LEN])).collect();
     let mut copy = |count: usize| {
         let mut results = Vec::new();
         let allocated = allocations(|| {

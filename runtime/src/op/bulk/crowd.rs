@@ -47,6 +47,7 @@ impl<F: Future> Crowd<F> {
         self.most = most;
     }
 
+    #[cfg(feature = "stream")]
     pub(super) fn most(&self) -> usize {
         self.most
     }
@@ -60,7 +61,7 @@ impl<F: Future> Crowd<F> {
         self.len < self.most
     }
 
-    /// Says which task polls, before anything else in every poll.
+    /// Says which task polls, in every poll that may leave it waiting, and before a [`round`](Self::round).
     pub(super) fn register(&self, task: &Waker) {
         for chunk in &self.chunks {
             chunk.ready.register(task);
@@ -69,6 +70,7 @@ impl<F: Future> Crowd<F> {
 
     /// Takes a future and polls it: if that ends it, here is what it says; otherwise it will be told with its tag by
     /// [`round`](Self::round). There must be room. `expected`: how many there may be in all, as far as is known.
+    #[inline]
     pub(super) fn launch(&mut self, future: F, tag: usize, expected: usize, task: &Waker) -> Poll<F::Output> {
         assert!(self.has_room(), "there are as many as there may be");
         let index = match self.chunks.iter().position(|chunk| chunk.free != 0) {
@@ -145,6 +147,7 @@ impl<F: Future> Chunk<F> {
     }
 
     /// Puts a future into a free place, and polls it.
+    #[inline]
     fn launch(&mut self, future: F, tag: usize) -> Poll<F::Output> {
         let place = self.free.trailing_zeros() as usize;
         self.free &= self.free - 1;
@@ -155,6 +158,7 @@ impl<F: Future> Chunk<F> {
     }
 
     /// Polls a place's future, if there is one: a wake-up may come late, when that has ended or another one is there.
+    #[inline]
     fn poll(&mut self, place: usize) -> Option<Poll<F::Output>> {
         let waker = self.ready.waker(place);
         let mut future = future_in(self.places.as_mut(), place);
@@ -309,7 +313,7 @@ mod tests {
         struct Pinned {
             at: Cell<usize>,
             dropped: Rc<Cell<usize>>,
-            _pinned: PhantomPinned,
+            _here: PhantomPinned,
         }
         impl Future for Pinned {
             type Output = ();
@@ -329,7 +333,7 @@ mod tests {
         let dropped = Rc::new(Cell::new(0));
         let mut crowd = Crowd::new(70);
         for tag in 0..70 {
-            let pinned = Pinned { at: Cell::new(0), dropped: Rc::clone(&dropped), _pinned: PhantomPinned };
+            let pinned = Pinned { at: Cell::new(0), dropped: Rc::clone(&dropped), _here: PhantomPinned };
             assert!(crowd.launch(pinned, tag, 0, Waker::noop()).is_pending());
         }
         let mut crowd = std::hint::black_box(crowd);

@@ -154,7 +154,8 @@ mod tests {
         for place in 0..PLACES {
             ready.waker(place).wake_by_ref();
             assert_eq!(ready.take(), 1 << place);
-            ready.waker(place).clone().wake();
+            let counted = ready.waker(place).clone();
+            counted.wake();
             assert_eq!(ready.take(), 1 << place);
             assert_eq!(ready.take(), 0);
         }

@@ -246,10 +246,10 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.project();
         let share = ready!(Share::begin(cx, *this.limit));
-        this.crowd.register(cx.waker());
-        // While there are results, those without are not asked.
+        // While there are results, those without are not asked, and need not tell anybody: whoever has been given one asks again.
         let (mut next, mut is_through) = (this.results.next(), true);
         if next.is_none() {
+            this.crowd.register(cx.waker());
             is_through = this.crowd.round(&share, |tag, item| this.results.end(tag, item));
             next = this.results.next();
         }
