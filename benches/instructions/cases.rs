@@ -67,17 +67,22 @@ impl Case {
         },
         Self {
             name: "awaited copy of 64 bytes, complete at its first poll",
-            // The goal is 250.
-            bound: Some(450),
+            bound: Some(250),
             body: Body::Alone(runtime::complete_at_first_poll),
             around: Some(Body::Alone(runtime::model_at_once)),
         },
         Self {
             name: "awaited copy of 64 bytes, one pending poll",
-            // The goal is 600.
-            bound: Some(720),
+            bound: Some(530),
             body: Body::Alone(runtime::one_pending_poll),
             around: Some(Body::Alone(runtime::model_later)),
+        },
+        Self {
+            name: "copy of 64 bytes in an awaited batch of 32",
+            // Far from the 20 that the submission of each should take.
+            bound: Some(1270),
+            body: Body::Alone(runtime::batches),
+            around: Some(Body::Alone(runtime::model_of_batches)),
         },
     ];
 

@@ -10,11 +10,14 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use dsa::{Accelerator, Policy};
+use dsa::{Accelerator, BatchBuffers, Policy};
 use dsa_emulator::{Client, Config, Device, Enqcmd, WqConfig};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
 const SIZE: usize = 64;
+
+/// Members of a batch.
+const BATCH: u32 = 32;
 
 /// When the model executes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,64 @@ pub(crate) fn one_pending_poll(rounds: u32) {
         assert!(device.run_one());
     }
     assert!(task.poll(&mut cx).is_ready());
+}
+
+/// Copies of 64 bytes, 32 in a batch, that are complete when the first poll looks. One round is one member.
+pub(crate) fn batches(rounds: u32) {
+    let device = device(When::AtOnce);
+    let accelerator = accelerator(&device);
+    let task = pin!(async move {
+        let mut buffers: Vec<_> = (0..BATCH).map(|_| (vec![7u8; SIZE], vec![0u8; SIZE])).collect();
+        for _ in 0..rounds / BATCH {
+            let mut batch = accelerator.batch();
+            for (from, to) in buffers.drain(..) {
+                batch.copy(from, to);
+            }
+            buffers.extend(batch.submit().await.into_iter().map(|item| match item.buffers {
+                Some(BatchBuffers::Copy(from, to)) => (from, to),
+                _ => unreachable!("a copy"),
+            }));
+            black_box(&buffers);
+        }
+    });
+    assert!(task.poll(&mut Context::from_waker(Waker::noop())).is_ready(), "executed at once");
+}
+
+/// What the model does of [`batches`], without the runtime.
+pub(crate) fn model_of_batches(rounds: u32) {
+    let device = device(When::AtOnce);
+    let client: Client = device.open(0).expect("a fresh shared queue");
+    let (from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
+    let mut records = vec![CompletionRecord::default(); BATCH as usize + 1];
+    let place = |record: &mut CompletionRecord| (&raw mut *record).expose_provenance() as u64;
+    let list: Vec<_> = records[1..]
+        .iter_mut()
+        .map(|record| {
+            let mut d = Descriptor {
+                completion_addr: place(record),
+                src_addr: from.as_ptr().expose_provenance() as u64,
+                dst_addr: to.as_mut_ptr().expose_provenance() as u64,
+                xfer_size: SIZE as u32,
+                ..Descriptor::default()
+            };
+            d.set_opcode_flags(opcode::MEMMOVE, flag::CRAV | flag::RCR);
+            d
+        })
+        .collect();
+    let mut d = Descriptor {
+        completion_addr: place(&mut records[0]),
+        src_addr: list.as_ptr().expose_provenance() as u64,
+        xfer_size: BATCH,
+        ..Descriptor::default()
+    };
+    d.set_opcode_flags(opcode::BATCH, flag::CRAV | flag::RCR);
+    for _ in 0..rounds / BATCH {
+        records[0].status = 0;
+        // SAFETY: the descriptors name memory of this function, which nobody touches until the device has run.
+        assert_eq!(unsafe { client.enqcmd(black_box(&d)) }, Enqcmd::Accepted);
+        assert_eq!(black_box(&records)[0].status, status::SUCCESS);
+    }
+    black_box(&to);
 }
 
 /// What the model does of [`complete_at_first_poll`], without the runtime.

@@ -117,7 +117,7 @@ impl Builder {
     #[cfg(feature = "emulator")]
     pub fn emulator_queue(mut self, device: &dsa_emulator::Device, queue: usize) -> Self {
         match device.open(queue) {
-            Ok(client) => self.submitters.push(Box::new(crate::submit::emulated::Emulated::new(Arc::new(client)))),
+            Ok(client) => self.submitters.push(crate::submit::emulated::queue(Arc::new(client))),
             Err(source) => {
                 self.error.get_or_insert(BuildError::Emulator { queue, source });
             }

@@ -8,10 +8,11 @@
 //! kind of job, when an accelerator is built; what is left to be filled in are addresses and a size that every
 //! builder takes as they are. A test compares the results.
 
-use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
+use idxd_sys::{Descriptor, opcode, status};
 
 use super::job::{Extras, Kind, Plain, Quick, Work};
 use crate::descriptor::Capabilities;
+use crate::lane::records::RecordCell;
 use crate::stats::Operation;
 
 /// What a queue's descriptors for quick jobs have in common, by kind of job.
@@ -75,24 +76,36 @@ pub(crate) type Words = [u64; 8];
 
 const _: () = assert!(size_of::<Words>() == size_of::<Descriptor>() && cfg!(target_endian = "little"));
 
-/// Takes note of what a record says, if it says that all of the job is done; then [`Work::outcome`] is the result. Gives what
-/// it is to be counted as.
+/// Takes note of what a record says whose status is `status`, if it says that all of the job is done; then [`Work::outcome`] is
+/// the result. Gives what it is to be counted as.
+///
+/// # Safety
+///
+/// If `status` is not 0, it has been read from the record, which may be read altogether: see [`RecordCell::read`].
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
-pub(crate) fn absorb(job: &mut Plain, kind: Kind, record: &CompletionRecord) -> Option<Operation> {
-    if record.status != status::SUCCESS {
+pub(crate) unsafe fn absorb(job: &mut Plain, status: u8, record: &RecordCell) -> Option<Operation> {
+    if status != status::SUCCESS {
         return None;
     }
-    match kind {
+    match job.quick().kind {
         Kind::Copy => Some(Operation::Copy),
         Kind::Fill => Some(Operation::Fill),
-        _ => absorb_value(job, kind, record),
+        // SAFETY: the caller's promise.
+        _ => unsafe { absorb_value(job, record) },
     }
 }
 
 /// The same, where there is more to it than that it is done.
+///
+/// # Safety
+///
+/// As for [`RecordCell::read`].
 #[inline(never)]
-fn absorb_value(job: &mut Plain, kind: Kind, record: &CompletionRecord) -> Option<Operation> {
+unsafe fn absorb_value(job: &mut Plain, record: &RecordCell) -> Option<Operation> {
+    // SAFETY: the caller's promise.
+    let record = unsafe { record.read() };
+    let kind = job.quick().kind;
     match kind {
         Kind::Crc32c | Kind::CopyCrc32c => {
             job.set_seed(record.op_specific[0] & 0xffff_ffff);
@@ -108,6 +121,7 @@ const _: () = assert!(opcode::NOP == 0, "a template of 0 would be a descriptor t
 
 #[cfg(test)]
 mod tests {
+    use idxd_sys::CompletionRecord;
     use proptest::prelude::*;
 
     use super::*;
@@ -194,12 +208,14 @@ mod tests {
         ) {
             for caps in queues() {
                 for job in jobs(0x10_0000, 0x20_0000, len, 0) {
-                    let quick = job.quick();
                     let Ok(sent) = job.describe(job.left(), Extras::new(0x1000, false, &caps), &caps) else { continue };
                     let mut record = CompletionRecord { status, result, bytes_completed: completed, ..Default::default() };
                     record.op_specific[0] = crc;
                     let mut short = job.clone();
-                    let Some(operation) = absorb(&mut short, quick.kind, &record) else { continue };
+                    let cell = RecordCell::of(record);
+                    // SAFETY: nobody else has the record.
+                    let absorbed = unsafe { absorb(&mut short, status, &cell) };
+                    let Some(operation) = absorbed else { continue };
                     prop_assert!(is_quick(&job));
                     prop_assert_eq!(operation, job.operation());
                     let outcome = short.outcome();

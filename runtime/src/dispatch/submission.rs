@@ -11,6 +11,7 @@ use idxd_sys::{CompletionRecord, Descriptor};
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::{Admission, Queue};
+use crate::lane::records::RecordCell;
 use crate::lane::slot::{Cargo, Slot, With};
 use crate::lane::sweep::Effort;
 use crate::lane::{Fate, Lane};
@@ -246,22 +247,19 @@ impl Submission {
         }
     }
 
-    /// Ends the submission if the record is complete and says that all is done, which `is_done` makes something of: gives
-    /// place and slot back, and says when it was made. Otherwise nothing has changed. `lane` is the slot's.
+    /// Ends the submission if the record says that all is done, which `is_done` finds out, from its status first, and makes
+    /// something of: gives place and slot back, and says when it was made. Otherwise nothing has changed. `lane` is the
+    /// slot's.
     #[inline]
     pub(crate) fn end_quickly<T>(
         &self,
         shared: &Shared,
         lane: &Lane,
-        is_done: impl FnOnce(&CompletionRecord) -> Option<T>,
+        is_done: impl FnOnce(u8, &RecordCell) -> Option<T>,
     ) -> Option<(T, u64)> {
         debug_assert!(!self.armed, "dropping a waker may panic, and takes more care");
         let place = lane.place(self.slot);
-        if place.record.status() == 0 {
-            return None;
-        }
-        // SAFETY: the slot is held and its status is not 0, so that the device is done with the record.
-        let done = is_done(&unsafe { place.record.read() })?;
+        let done = is_done(place.record.status(), &place.record)?;
         let at = place.slot.submitted_at();
         self.return_credit(shared);
         lane.release_place(self.slot, place);

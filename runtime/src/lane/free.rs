@@ -6,6 +6,24 @@
 
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
+/// A slot that was taken from near by.
+pub(crate) struct Near<'a> {
+    pub(crate) index: u32,
+    word: &'a AtomicU64,
+    mask: u64,
+}
+
+impl Near<'_> {
+    /// Gives it back. It is where the list will look first as long as it is near.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) fn push(self) {
+        // Release: as for `FreeList::push`.
+        let before = self.word.fetch_or(self.mask, Ordering::Release);
+        debug_assert_eq!(before & self.mask, 0, "slot {} is given back twice", self.index);
+    }
+}
+
 /// Indices of free slots.
 pub(crate) struct FreeList {
     /// A bit is set while its slot is free.
@@ -30,17 +48,23 @@ impl FreeList {
     /// Takes a slot.
     #[inline]
     pub(crate) fn pop(&self) -> Option<u32> {
-        self.pop_near().or_else(|| self.search())
+        self.pop_near().map(|near| near.index).or_else(|| self.search())
     }
 
     /// Takes a slot from where one was last given back, if there is one.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) fn pop_near(&self) -> Option<u32> {
+    pub(crate) fn pop_near(&self) -> Option<Near<'_>> {
         let place = self.hint.load(Ordering::Relaxed);
         // SAFETY: the hint is 0, of which there is a word, or that of a slot.
         let word = unsafe { self.words.get_unchecked(place as usize) };
-        Self::pop_from(word).map(|bit| place * 64 + bit)
+        let bit = Self::pop_from(word)?;
+        Some(Near { index: place * 64 + bit, word, mask: 1 << bit })
+    }
+
+    /// A slot that [`pop`](Self::pop) gave, which is near now.
+    pub(crate) fn near(&self, index: u32) -> Near<'_> {
+        Near { index, word: &self.words[(index / 64) as usize], mask: 1 << (index % 64) }
     }
 
     /// Takes a slot from one word, unless there is none or another thread comes in between.

@@ -42,7 +42,7 @@ use std::cell::UnsafeCell;
 use idxd_sys::{CompletionRecord, Descriptor};
 
 use self::collect::Collector;
-use self::free::FreeList;
+use self::free::{FreeList, Near};
 use self::records::RecordCell;
 use self::slot::{Cargo, NOT_SUBMITTED, Slot, State};
 use self::wait::Line;
@@ -162,15 +162,18 @@ impl Lane {
     /// A free slot that is near, as [`acquire`](Self::acquire); if it takes longer than that to find one, `None`.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) fn acquire_near(&self) -> Option<(u32, &Place)> {
-        self.free.pop_near().map(|index| self.hold(index))
+    pub(crate) fn acquire_near(&self) -> Option<(Near<'_>, &Place)> {
+        let near = self.free.pop_near()?;
+        let (_, place) = self.hold(near.index);
+        Some((near, place))
     }
 
     /// A free slot from anywhere, after [`acquire_near`](Self::acquire_near) has found none.
     #[cold]
     #[inline(never)]
-    pub(crate) fn acquire_far(&self) -> Option<(u32, &Place)> {
-        self.acquire()
+    pub(crate) fn acquire_far(&self) -> Option<(Near<'_>, &Place)> {
+        let (index, place) = self.acquire()?;
+        Some((self.free.near(index), place))
     }
 
     #[expect(clippy::inline_always, reason = "measured in instructions")]
@@ -195,6 +198,14 @@ impl Lane {
     pub(crate) fn release_place(&self, index: u32, place: &Place) {
         place.slot.release();
         self.free.push(index);
+    }
+
+    /// As [`release`](Self::release), for whoever has the slot as it was taken.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    pub(crate) fn release_near(near: Near<'_>, place: &Place) {
+        place.slot.release();
+        near.push();
     }
 
     /// Leaves a held slot, with what the device may still write, to the poller. The caller rings the bell.

@@ -33,6 +33,12 @@ mod imp {
             Self(UnsafeCell::new(CompletionRecord::default()))
         }
 
+        /// With a record that is complete.
+        #[cfg(test)]
+        pub(crate) fn of(record: CompletionRecord) -> Self {
+            Self(UnsafeCell::new(record))
+        }
+
         /// The address for a descriptor; the provenance is exposed for the device to pick up.
         #[inline]
         pub(crate) fn addr(&self) -> u64 {
@@ -100,6 +106,11 @@ mod imp {
     impl RecordCell {
         pub(crate) fn new() -> Self {
             Self { status: AtomicU8::new(0), complete: CompletionRecord { status: 1, ..Default::default() } }
+        }
+
+        #[cfg(test)]
+        pub(crate) fn of(record: CompletionRecord) -> Self {
+            Self { status: AtomicU8::new(record.status), complete: record }
         }
 
         pub(crate) fn addr(&self) -> u64 {

@@ -24,7 +24,7 @@ use super::hinted::Hinted;
 use super::sync::Ordering;
 use crate::clock;
 
-/// No process has this number. Not 0, which is what a process reads that has none yet.
+/// In place of a process: no newcomer may go ahead. Not 0, which is what a process reads that has no number yet.
 const NOBODY: u64 = u64::MAX;
 
 /// First and longest time between two calls of the poller's.

@@ -59,14 +59,15 @@ impl<B, K> Custody<B, K> {
         Some(unsafe { self.buffers.assume_init_read() })
     }
 
-    /// The buffers, which have not been taken. Otherwise as [`take`](Self::take).
+    /// As [`take`](Self::take), without a look.
     ///
-    /// # Panics
+    /// # Safety
     ///
-    /// If they have been taken.
+    /// There is a [`keeper`](Self::keeper).
     #[inline]
-    pub(crate) fn take_once(&mut self) -> B {
-        drop(self.keeper.take().expect("the buffers are taken once"));
+    pub(crate) unsafe fn take_kept(&mut self) -> B {
+        // SAFETY: the caller's promise.
+        drop(unsafe { self.keeper.take().unwrap_unchecked() });
         // SAFETY: as in `take`.
         unsafe { self.buffers.assume_init_read() }
     }

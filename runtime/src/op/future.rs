@@ -19,10 +19,9 @@ pub(crate) struct Operation<B: Send + 'static, J: Load = Plain> {
 const _: () = assert!(size_of::<Operation<(Vec<u8>, Vec<u8>)>>() <= 160);
 
 /// How far [`Operation::poll_quickly`] came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Quickly {
-    /// It has ended.
-    Done,
+pub(crate) enum Quickly<B> {
+    /// It has ended; what it says, and the buffers.
+    Done(Done, B),
     /// Somebody will wake the task.
     Pending,
     /// Whatever has been done of it, it is for [`Operation::poll`] now.
@@ -62,14 +61,16 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
         let mut buffers = Custody::new(buffers);
         let (job, plan) = plan(buffers.get_mut());
         // What cannot unwind from here on needs no landing pad, which would keep it all in memory.
-        let buffers = ManuallyDrop::new(buffers.kept_by(accelerator.clone()));
-        Self { buffers, flight: Flight::planned(job, plan) }
+        let buffers = ManuallyDrop::new(buffers);
+        let flight = Flight::planned(job, plan);
+        let buffers = ManuallyDrop::into_inner(buffers).kept_by(accelerator.clone());
+        Self { buffers: ManuallyDrop::new(buffers), flight }
     }
 
-    /// The short way of a poll. If the operation has ended so, the caller asks what it says, and takes the buffers.
+    /// The short way of a poll.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) fn poll_quickly(&mut self, cx: &mut Context<'_>) -> Quickly {
+    pub(crate) fn poll_quickly(&mut self, cx: &mut Context<'_>) -> Quickly<B> {
         let Some(accelerator) = self.buffers.keeper() else { return Quickly::Not };
         // SAFETY: `plan` made the job of buffers that are valid as their traits promise; they are in custody until
         // the flight has ended (then the caller may take them) or leave together with it (`drop`). The traits' contract
@@ -80,26 +81,16 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
             coop.made_progress();
             // It has nothing to restore any more.
             std::mem::forget(coop);
-            return Quickly::Done;
+            let done = self.ended(self.flight.job().outcome());
+            // SAFETY: there was a keeper above, and nobody has taken anything since.
+            return Quickly::Done(done, unsafe { self.buffers.take_kept() });
         }
         if J::wait_quickly(&mut self.flight, accelerator, cx) { Quickly::Pending } else { Quickly::Not }
-    }
-
-    /// What an operation says that has ended the short way.
-    #[inline]
-    pub(crate) fn done(&self) -> Done {
-        self.ended(self.flight.job().outcome())
     }
 
     #[inline]
     fn ended(&self, outcome: Outcome) -> Done {
         Done { outcome, written: self.flight.job().written(&outcome) as usize }
-    }
-
-    /// The buffers, after [`poll_quickly`](Self::poll_quickly) has given something.
-    #[inline]
-    pub(crate) fn buffers(&mut self) -> B {
-        self.buffers.take_once()
     }
 
     /// The rest of a poll that has not ended the short way.
@@ -115,7 +106,10 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
     fn finish(&mut self, result: Result<Outcome, Trouble>) -> Result<(Done, B), Failed<B>> {
         let error = match result {
             Ok(Outcome::BadDelta(error)) => Error::DeltaRecord(error),
-            Ok(outcome) => return Ok((self.ended(outcome), self.buffers())),
+            Ok(outcome) => {
+                let buffers = self.buffers.take().expect("a flight ends once");
+                return Ok((self.ended(outcome), buffers));
+            }
             Err(Trouble::Refused(error)) => *error,
             Err(Trouble::DeviceOnly(reason)) => Error::DeviceOnly(reason),
             Err(Trouble::Pressure(reason)) => {
@@ -238,10 +232,7 @@ macro_rules! operation_future {
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Self::Output> {
                 match self.0.poll_quickly(cx) {
-                    crate::op::future::Quickly::Done => {
-                        let ($done, $held) = (self.0.done(), self.0.buffers());
-                        std::task::Poll::Ready(Ok($finish))
-                    }
+                    crate::op::future::Quickly::Done($done, $held) => std::task::Poll::Ready(Ok($finish)),
                     crate::op::future::Quickly::Pending => std::task::Poll::Pending,
                     crate::op::future::Quickly::Not => self.0.poll(cx).map_ok(|($done, $held)| $finish),
                 }

@@ -8,15 +8,23 @@ use idxd_sys::Descriptor;
 use super::{Answer, SubmissionPath, Submitter, Verdict};
 use crate::descriptor::Capabilities;
 
-/// One open queue of the model.
-pub(crate) struct Emulated {
+/// One open queue of the model, dedicated or shared.
+struct Emulated<const DEDICATED: bool> {
     client: Arc<dsa_emulator::Client>,
     capabilities: Capabilities,
-    dedicated: bool,
 }
 
-impl Emulated {
-    pub(crate) fn new(client: Arc<dsa_emulator::Client>) -> Self {
+/// The queue that a client of the model has opened.
+pub(crate) fn queue(client: Arc<dsa_emulator::Client>) -> Box<dyn Submitter> {
+    if client.info().mode == dsa_emulator::Mode::Dedicated {
+        Box::new(Emulated::<true>::new(client))
+    } else {
+        Box::new(Emulated::<false>::new(client))
+    }
+}
+
+impl<const DEDICATED: bool> Emulated<DEDICATED> {
+    fn new(client: Arc<dsa_emulator::Client>) -> Self {
         let info = client.info();
         let capabilities = Capabilities::new(info.version as u16, info.gen_cap, info.op_config)
             .with_max_transfer_size(info.max_transfer_size)
@@ -24,19 +32,18 @@ impl Emulated {
             .with_dsa_caps(info.dsacap)
             .with_max_sgl_size(info.max_sgl_size)
             .with_block_on_fault(info.block_on_fault);
-        let dedicated = info.mode == dsa_emulator::Mode::Dedicated;
-        Self { client, capabilities, dedicated }
+        Self { client, capabilities }
     }
 }
 
-impl fmt::Debug for Emulated {
+impl<const DEDICATED: bool> fmt::Debug for Emulated<DEDICATED> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let info = self.client.info();
         write!(f, "software device, work queue {} ({:?}, {} entries)", info.index, info.mode, info.size)
     }
 }
 
-impl Submitter for Emulated {
+impl<const DEDICATED: bool> Submitter for Emulated<DEDICATED> {
     #[inline]
     unsafe fn submit(&self, descriptors: &[Descriptor]) -> Verdict {
         for (accepted, descriptor) in descriptors.iter().enumerate() {
@@ -52,7 +59,7 @@ impl Submitter for Emulated {
     unsafe fn submit_one(&self, descriptor: &Descriptor) -> Answer {
         // SAFETY: the caller promises that what the descriptor names outlives its execution.
         unsafe {
-            if !self.dedicated {
+            if !DEDICATED {
                 return match self.client.enqcmd(descriptor) {
                     dsa_emulator::Enqcmd::Accepted => Answer::Accepted,
                     dsa_emulator::Enqcmd::Retry => Answer::NotNow,
@@ -76,7 +83,7 @@ impl Submitter for Emulated {
     }
 
     fn credits(&self) -> Option<usize> {
-        self.dedicated.then(|| self.client.info().size as usize)
+        DEDICATED.then(|| self.client.info().size as usize)
     }
 
     fn is_alive(&self) -> bool {

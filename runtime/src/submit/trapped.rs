@@ -8,14 +8,14 @@ use std::sync::Arc;
 use dsa_emulator::trap::Portal;
 use idxd_sys::Descriptor;
 
-use super::emulated::Emulated;
+use super::emulated;
 use super::portal::{self, Instruction};
 use super::{SubmissionPath, Submitter, Verdict};
 use crate::descriptor::Capabilities;
 
 /// One open queue of the model, behind a page that stands for its portal.
 pub(crate) struct Trapped {
-    queue: Emulated,
+    queue: Box<dyn Submitter>,
     portal: Portal,
 }
 
@@ -24,7 +24,7 @@ impl Trapped {
     pub(crate) fn new(client: dsa_emulator::Client) -> std::io::Result<Self> {
         let client = Arc::new(client);
         let portal = Portal::new(Arc::clone(&client))?;
-        Ok(Self { queue: Emulated::new(client), portal })
+        Ok(Self { queue: emulated::queue(client), portal })
     }
 }
 

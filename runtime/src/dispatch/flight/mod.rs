@@ -1,7 +1,7 @@
 //! The way of one job: device or CPU, piece after piece, until there is a result.
 //!
 //! ```text
-//!   Fresh --- device takes it ---> Out --- record complete ---> next piece, or Ended
+//!   Fresh --- device takes it ---> Out --- record complete ---> next piece, or Ended (the short way: Done)
 //!     |                             |----- page fault ---------> resumed where it stopped, still Out
 //!     |                             |----- anything else ------> Cpu
 //!     |                             |----- only about known ---> Refine, on the CPU, which counts as the device's work
@@ -56,8 +56,12 @@ pub(crate) enum Trouble {
 }
 
 /// One job on its way. Whoever has it says by which accelerator, always the same from the first call that does something.
+// In this order what is 0 in the beginning lies together, apart from what is not set.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Flight<J> {
+    /// Ticks at the first poll that did something; 0 before, and as long as the slot's stamp says it.
+    begun: u64,
     job: J,
     stage: Stage,
     options: Options,
@@ -65,8 +69,6 @@ pub(crate) struct Flight<J> {
     pub(crate) pressure: Option<Pressure>,
     resumes: u8,
     path: Path,
-    /// Ticks at the first poll that did something; 0 before, and as long as the slot's stamp says it.
-    begun: u64,
 }
 
 bitflags::bitflags! {
@@ -98,8 +100,8 @@ enum Stage {
     Done,
     /// There is nothing more to do, and the result has been given.
     Ended,
-    /// It will not be done. Boxed, because the other stages should not carry room for it.
-    /// Nothing to be dropped where nobody has to look for it: whoever has the flight ends or detaches it.
+    /// It will not be done. Boxed, because the other stages should not carry room for it. Not dropped with the flight, so
+    /// that nobody has to look for it who drops one that has ended: whoever has a flight ends or detaches it.
     Refused(ManuallyDrop<Box<Error>>),
 }
 

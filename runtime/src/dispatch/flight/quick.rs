@@ -2,14 +2,13 @@
 
 use std::task::Context;
 
-use idxd_sys::CompletionRecord;
-
 use super::super::job::{Piece, Plain, Work};
 use super::super::quick::{self, Templates, Words};
 use super::super::submission::Submission;
 use super::{Flight, Options, Stage, count_latency, is_sampled};
 use crate::accelerator::Accelerator;
 use crate::lane::Lane;
+use crate::lane::records::RecordCell;
 use crate::stats::{Operation, Path};
 
 impl Flight<Plain> {
@@ -63,40 +62,39 @@ impl Flight<Plain> {
         }
         // SAFETY: the template was made of the queue that has this number.
         let queue = unsafe { shared.queues.get_unchecked(lane.home.queue as usize) };
-        let Some((slot, place)) = lane.acquire_near().or_else(|| lane.acquire_far()) else { return false };
+        let Some((near, place)) = lane.acquire_near().or_else(|| lane.acquire_far()) else { return false };
         // SAFETY: the slot was free, so that nobody else has its descriptor.
         unsafe { place.descriptor().cast::<Words>().write(quick::describe(&quick, head, place.record.addr())) };
         place.record.reset();
-        if quick.len <= shared.policy.batch_max_size as u64 && lane.has_company(slot) && shared.may_collect(queue) {
+        if quick.len <= shared.policy.batch_max_size as u64 && lane.has_company(near.index) && shared.may_collect(queue)
+        {
             let now = lane.home.clock.now();
             // Its stamp will say when it was sent.
             self.begun = now;
             place.slot.stamp_staged(lane.home.queue, now);
-            self.stage = Stage::Out(Submission::of(lane.home.lane, slot), Piece::new(quick.len));
+            self.stage = Stage::Out(Submission::of(lane.home.lane, near.index), Piece::new(quick.len));
             // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
-            if unsafe { lane.collector.stage(slot) } {
+            if unsafe { lane.collector.stage(near.index) } {
                 shared.flush(lane.home.lane);
             }
             return false;
         }
         // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
         if !unsafe { queue.submit_place(lane, place, lane.home.clock.now()) } {
-            lane.release_place(slot, place);
+            Lane::release_near(near, place);
             return false;
         }
-        let is_complete = place.record.status() != 0;
-        // SAFETY: its status is not 0, so that the device is done with the record of a slot that is held.
-        let absorb = |job: &mut Plain| quick::absorb(job, quick.kind, &unsafe { place.record.read() });
-        let Some(operation) = is_complete.then(|| absorb(&mut self.job)).flatten() else {
-            self.stage = Stage::Out(Submission::of(lane.home.lane, slot), Piece::new(quick.len));
+        let status = place.record.status();
+        // SAFETY: with a status other than 0 the device is done with the record of a slot that is held.
+        let Some(operation) = (unsafe { quick::absorb(&mut self.job, status, &place.record) }) else {
+            self.stage = Stage::Out(Submission::of(lane.home.lane, near.index), Piece::new(quick.len));
             return false;
         };
-        let begun = place.slot.submitted_at();
+        self.stage = Stage::Done;
+        count_quickly(lane, operation, self.job.total(), || place.slot.submitted_at());
         queue.return_credit();
         // Nobody waited just now. The poller tells whoever has come since.
-        lane.release_place(slot, place);
-        self.stage = Stage::Done;
-        count_quickly(lane, operation, self.job.total(), begun);
+        Lane::release_near(near, place);
         true
     }
 
@@ -120,11 +118,14 @@ impl Flight<Plain> {
         }
         let (shared, job) = (accelerator.shared(), &mut self.job);
         let lane = submission.lane(shared);
-        let is_done = |record: &CompletionRecord| quick::absorb(job, quick.kind, record);
+        let is_done = |status, record: &RecordCell| {
+            // SAFETY: the status is that of the record of a slot that is held.
+            unsafe { quick::absorb(job, status, record) }
+        };
         let Some((operation, at)) = submission.end_quickly(shared, lane, is_done) else { return false };
         let begun = if self.begun == 0 { at } else { self.begun };
         self.stage = Stage::Done;
-        count_quickly(lane, operation, self.job.total(), begun);
+        count_quickly(lane, operation, self.job.total(), || begun);
         submission.after_end(shared, lane);
         true
     }
@@ -133,9 +134,9 @@ impl Flight<Plain> {
 /// Counts an operation that a device has done.
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
-fn count_quickly(lane: &Lane, operation: Operation, bytes: u64, begun: u64) {
+fn count_quickly(lane: &Lane, operation: Operation, bytes: u64, begun: impl FnOnce() -> u64) {
     let before = lane.stats.operation(Path::Device, operation, bytes);
     if is_sampled(before, bytes) {
-        count_latency(lane, Path::Device, begun);
+        count_latency(lane, Path::Device, begun());
     }
 }
