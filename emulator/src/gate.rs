@@ -9,20 +9,11 @@
 //!
 //! `loom_` tests below explore it: `RUSTFLAGS="--cfg dsa_loom" cargo test -p dsa-emulator --release --lib loom_`.
 
-#[cfg(dsa_loom)]
-use loom::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-};
 use std::sync::PoisonError;
-#[cfg(not(dsa_loom))]
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-};
 
 use crate::setup::Setup;
 use crate::shared::dev_state;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// States of a work queue.
 pub(crate) mod wq_state {

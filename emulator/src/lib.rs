@@ -58,6 +58,7 @@ mod ring;
 mod setup;
 mod shared;
 mod sleep;
+mod sync;
 pub mod text;
 pub mod timing;
 pub mod trap;

@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 
 use crossbeam_utils::CachePadded;
 
-use self::sync::{AtomicU64, Ordering, UnsafeCell, wait};
+use crate::sync::{AtomicU64, Ordering, UnsafeCell, yield_now};
 
 /// See the module.
 pub(crate) struct Ring<T> {
@@ -48,7 +48,7 @@ impl<T> Place<T> {
     #[cold]
     fn wait_for(&self, stamp: u64) {
         while self.stamp.load(Ordering::Acquire) != stamp {
-            wait();
+            yield_now();
         }
     }
 }
@@ -199,35 +199,6 @@ impl<T: Copy> Ring<T> {
     }
 }
 
-/// The real atomics, or those of the model checker.
-#[cfg(not(dsa_loom))]
-mod sync {
-    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
-
-    pub(super) use std::thread::yield_now as wait;
-
-    /// `UnsafeCell` with the model checker's interface.
-    pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-    impl<T> UnsafeCell<T> {
-        pub(super) fn new(value: T) -> Self {
-            Self(std::cell::UnsafeCell::new(value))
-        }
-
-        #[inline]
-        pub(super) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-            f(self.0.get())
-        }
-    }
-}
-
-#[cfg(dsa_loom)]
-mod sync {
-    pub(super) use loom::cell::UnsafeCell;
-    pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
-    pub(super) use loom::thread::yield_now as wait;
-}
-
 #[cfg(test)]
 impl<T: Copy> Ring<T> {
     /// As submitters do.
@@ -291,7 +262,7 @@ mod tests {
                 scope.spawn(move || {
                     for i in 0..EACH {
                         while ring.push(4, thread * EACH + i).is_none() {
-                            std::thread::yield_now();
+                            yield_now();
                         }
                     }
                 });
@@ -302,7 +273,7 @@ mod tests {
                     while ring.pushed() < 3 * EACH || !ring.is_empty() {
                         match ring.pop() {
                             Some(one) => mine.push(one),
-                            None => std::thread::yield_now(),
+                            None => yield_now(),
                         }
                     }
                     taken.lock().unwrap().extend(mine);

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use crossbeam_utils::CachePadded;
 
-use self::sync::{AtomicUsize, Ordering, Thread, current, fence, park};
+use crate::sync::{AtomicUsize, Ordering, Thread, current, fence, park};
 
 /// What engines and submitters of a device share about sleep.
 pub(crate) struct Sleepers {
@@ -139,24 +139,12 @@ impl Sleepers {
     }
 }
 
-/// The real thing, or that of the model checker.
-#[cfg(not(dsa_loom))]
-mod sync {
-    pub(super) use std::sync::atomic::{AtomicUsize, Ordering, fence};
-    pub(super) use std::thread::{Thread, current, park};
-}
-
-#[cfg(dsa_loom)]
-mod sync {
-    pub(super) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
-    pub(super) use loom::thread::{Thread, current, park};
-}
-
 #[cfg(all(test, dsa_loom))]
 mod loom_tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::sync::model;
 
     /// A device of engines, each alone in a group or not, and one word for each group's work.
     struct Device {
@@ -215,16 +203,10 @@ mod loom_tests {
         }
     }
 
-    fn model(test: impl Fn() + Sync + Send + 'static) {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
-        builder.check(test);
-    }
-
     /// The model checker fails if an engine sleeps for ever.
     #[test]
     fn loom_a_submission_is_noticed() {
-        model(|| {
+        model(2, || {
             let device = Device::new(1);
             let engine = device.engine(0, 0);
             device.push(0);
@@ -235,7 +217,7 @@ mod loom_tests {
     /// Two submissions at once, and two engines that each take one.
     #[test]
     fn loom_each_submission_finds_an_engine() {
-        model(|| {
+        model(2, || {
             let device = Device::new(2);
             let engines = [device.engine(0, 0), device.engine(1, 0)];
             device.push(0);
@@ -247,7 +229,7 @@ mod loom_tests {
     /// An engine of another group goes to sleep and is woken meanwhile: its count must not stand for somebody else's.
     #[test]
     fn loom_groups_do_not_disturb_each_other() {
-        model(|| {
+        model(2, || {
             let device = Device::new(2);
             let engines = [device.engine(0, 0), device.engine(1, 1)];
             let everybody = {

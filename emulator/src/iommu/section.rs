@@ -14,19 +14,11 @@
 //!
 //! `loom_` tests below explore all of it: `RUSTFLAGS="--cfg dsa_loom" cargo test -p dsa-emulator --release --lib loom_`.
 
-#[cfg(dsa_loom)]
-use loom::sync::{
-    Condvar, Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
 use std::sync::PoisonError;
-#[cfg(not(dsa_loom))]
-use std::sync::{
-    Condvar, Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
 
 use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering};
 
 /// In a counter: somebody waits for it to fall to 0.
 const AWAITED: usize = 1 << (usize::BITS - 1);
@@ -168,6 +160,7 @@ mod loom_tests {
     use loom::thread;
 
     use super::*;
+    use crate::sync::model;
 
     /// A page, and whether it is mapped.
     struct Machine {
@@ -204,15 +197,9 @@ mod loom_tests {
         }
     }
 
-    fn model(f: impl Fn() + Sync + Send + 'static) {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = builder.preemption_bound.or(Some(3));
-        builder.check(f);
-    }
-
     #[test]
     fn loom_no_access_comes_after_an_unmap() {
-        model(|| {
+        model(3, || {
             let machine = Machine::new();
             let engine = {
                 let machine = Arc::clone(&machine);
@@ -228,7 +215,7 @@ mod loom_tests {
 
     #[test]
     fn loom_a_second_unmap_waits_for_a_section_that_was_late_for_the_first() {
-        model(|| {
+        model(3, || {
             let machine = Machine::new();
             let engine = {
                 let machine = Arc::clone(&machine);
@@ -242,7 +229,7 @@ mod loom_tests {
 
     #[test]
     fn loom_two_may_unmap_at_the_same_time() {
-        model(|| {
+        model(3, || {
             let machine = Machine::new();
             let other = {
                 let machine = Arc::clone(&machine);

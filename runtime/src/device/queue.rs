@@ -328,6 +328,12 @@ impl Queue {
         self.credits.as_ref().is_none_or(|credits| credits.load(Ordering::Relaxed) != 0)
     }
 
+    /// How many may be submitted at this moment; `None` where nobody counts.
+    #[cfg(all(test, dsa_shuttle))]
+    pub(crate) fn credits(&self) -> Option<usize> {
+        self.credits.as_ref().map(|credits| credits.load(Ordering::Acquire))
+    }
+
     #[inline]
     fn return_credits(&self, count: usize) {
         if let Some(credits) = &self.credits

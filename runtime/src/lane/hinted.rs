@@ -46,7 +46,7 @@ mod tests {
     fn the_word_follows_the_value_even_after_a_panic() {
         let hinted = Hinted::new(vec![1], 1);
         let len = |value: &Vec<i32>| value.len() as u64;
-        assert_eq!(hinted.change(len, |value| value.pop()), Some(1));
+        assert_eq!(hinted.change(len, Vec::pop), Some(1));
         assert_eq!(hinted.word(Ordering::Acquire), 0);
         let change = || hinted.change(len, |_| std::panic::resume_unwind(Box::new(())));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(change)).is_err());

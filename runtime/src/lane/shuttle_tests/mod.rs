@@ -44,21 +44,38 @@ struct Scale {
     operations: u32,
     slots: usize,
     temper: Option<Temper>,
+    /// All operations take several descriptors and are dropped in the middle, and so is the accelerator.
+    is_hasty: bool,
 }
 
 /// One operation after the other on one slot: short, so that many orders of few steps are seen.
-const SMALL: Scale = Scale { submitters: 1, operations: 2, slots: 1, temper: Some(Temper::Sound) };
+const SMALL: Scale = Scale { submitters: 1, operations: 2, slots: 1, temper: Some(Temper::Sound), is_hasty: false };
 /// More threads than slots, and whatever can go wrong.
-const LARGE: Scale = Scale { submitters: 3, operations: 3, slots: 2, temper: None };
+const LARGE: Scale = Scale { submitters: 3, operations: 3, slots: 2, temper: None, is_hasty: false };
+/// What is dropped while a worker and the poller look at it.
+const HASTY: Scale = Scale { submitters: 1, operations: 1, slots: 1, temper: Some(Temper::Sound), is_hasty: true };
 
 /// What happened in all executions of a test.
 #[derive(Default)]
 struct Seen {
+    executions: usize,
     steps: usize,
     most: usize,
     stats: Stats,
     /// Accelerators whose end was [`Ending::Leaked`].
     leaked: usize,
+}
+
+/// Says how long it took to find something.
+struct TellOnPanic(Arc<std::sync::Mutex<Seen>>);
+
+impl Drop for TellOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seen = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            println!("failed after {} schedules", seen.executions);
+        }
+    }
 }
 
 /// Explores, and makes sure that what is to be explored has occurred at all.
@@ -69,6 +86,7 @@ fn explore(scheduler: impl Scheduler + 'static, scale: Scale, events: &[Event]) 
     config.silence_warnings = true;
     let seen = Arc::new(std::sync::Mutex::new(Seen::default()));
     let of_executions = Arc::clone(&seen);
+    let _failure = TellOnPanic(Arc::clone(&seen));
     let executions = Runner::new(scheduler, config).run(move || execute(scale, &of_executions));
     let seen = seen.lock().expect("nobody panics with it");
     println!("{executions} schedules of {} steps, at most {}", seen.steps / executions, seen.most);
@@ -111,22 +129,33 @@ const SEED: u64 = 0x5eed_0001;
 
 #[test]
 fn shuttle_an_operation_is_never_forgotten() {
-    explore(RandomScheduler::new_from_seed(SEED, iterations(20_000)), SMALL, SOUND);
+    explore(RandomScheduler::new_from_seed(SEED, iterations(100_000)), SMALL, SOUND);
 }
 
 #[test]
 fn shuttle_an_operation_is_never_forgotten_with_few_changes_of_threads() {
-    explore(PctScheduler::new_from_seed(SEED, 4, iterations(20_000)), SMALL, SOUND);
+    explore(PctScheduler::new_from_seed(SEED, 4, iterations(100_000)), SMALL, SOUND);
 }
 
 #[test]
 fn shuttle_whatever_happens_operations_end_once() {
-    explore(RandomScheduler::new_from_seed(SEED, iterations(5_000)), LARGE, &[SOUND, BAD].concat());
+    explore(RandomScheduler::new_from_seed(SEED, iterations(25_000)), LARGE, &[SOUND, BAD].concat());
 }
 
 #[test]
 fn shuttle_whatever_happens_operations_end_once_with_few_changes_of_threads() {
-    explore(PctScheduler::new_from_seed(SEED, 6, iterations(5_000)), LARGE, &[SOUND, BAD].concat());
+    explore(PctScheduler::new_from_seed(SEED, 6, iterations(25_000)), LARGE, &[SOUND, BAD].concat());
+}
+
+#[test]
+fn shuttle_nothing_is_left_behind_in_haste() {
+    explore(RandomScheduler::new_from_seed(SEED, iterations(200_000)), HASTY, &[Event::Cancelled]);
+}
+
+#[test]
+fn shuttle_nothing_is_left_behind_in_haste_with_few_changes_of_threads() {
+    let scheduler = PctScheduler::new_from_seed(SEED, 5, iterations(200_000));
+    explore(scheduler, HASTY, &[Event::Cancelled]);
 }
 
 fn policy(scale: Scale) -> Policy {
@@ -167,7 +196,7 @@ fn execute(scale: Scale, seen: &std::sync::Mutex<Seen>) {
     let worker = {
         // Not kept alive, as by the hooks of an executor.
         let shared = accelerator.downgrade();
-        let rounds = draw.gen_range(0..4);
+        let rounds = if scale.is_hasty { 4 } else { draw.gen_range(0..4) };
         thread::spawn(move || {
             for _ in 0..rounds {
                 let Some(shared) = shared.upgrade() else { return };
@@ -182,10 +211,12 @@ fn execute(scale: Scale, seen: &std::sync::Mutex<Seen>) {
     let submitters: Vec<_> = (0..scale.submitters)
         .map(|number| {
             let (accelerator, ledger) = (accelerator.clone(), Arc::clone(&ledger));
-            thread::spawn(move || (0..scale.operations).for_each(|_| submit(&accelerator, &ledger, number as u8)))
+            thread::spawn(move || {
+                (0..scale.operations).for_each(|_| submit(&accelerator, &ledger, number as u8, scale))
+            })
         })
         .collect();
-    let early = draw.gen_ratio(1, 4).then(|| accelerator.clone().shutdown());
+    let early = (!scale.is_hasty && draw.gen_ratio(1, 4)).then(|| accelerator.clone().shutdown());
     if let Some(shutdown) = early {
         // Others have it, or it waits for nothing: either way it goes on.
         drive(shutdown, draw.gen_ratio(1, 2).then_some(1));
@@ -193,7 +224,7 @@ fn execute(scale: Scale, seen: &std::sync::Mutex<Seen>) {
     submitters.into_iter().for_each(|submitter| submitter.join().expect("no panic"));
     machine.give_in();
     let stats = accelerator.stats();
-    let ending = finish(accelerator, &ledger);
+    let ending = finish(accelerator, &ledger, scale);
     worker.join().expect("no panic");
     machine.end();
     device.join().expect("no panic");
@@ -204,6 +235,7 @@ fn execute(scale: Scale, seen: &std::sync::Mutex<Seen>) {
     });
     let steps = shuttle::current::context_switches();
     let mut seen = seen.lock().expect("nobody panics with it");
+    seen.executions += 1;
     seen.steps += steps;
     seen.most = seen.most.max(steps);
     seen.stats.merge(&stats);
@@ -211,8 +243,9 @@ fn execute(scale: Scale, seen: &std::sync::Mutex<Seen>) {
 }
 
 /// The end of the accelerator, in one of the ways that there are. All operations have ended or were dropped.
-fn finish(accelerator: Accelerator, ledger: &Ledger) -> Ending {
-    let kind = thread_rng().gen_range(0..3);
+fn finish(accelerator: Accelerator, ledger: &Ledger, scale: Scale) -> Ending {
+    // To be seen to by the poller in the usual way, or at its end.
+    let kind = thread_rng().gen_range(u32::from(scale.is_hasty)..3);
     let is_leaked = ledger.books(|books| books.leaked != 0) || accelerator.leaked() != 0;
     if is_leaked || kind == 0 {
         if !is_leaked {
@@ -223,6 +256,8 @@ fn finish(accelerator: Accelerator, ledger: &Ledger) -> Ending {
         while accelerator.in_flight() != 0 {
             sleep(Duration::from_millis(10));
         }
+        let queue = &accelerator.shared().queues[0];
+        assert_eq!(queue.credits(), queue.submitter().credits(), "places in the queue have come back too");
     }
     let expected = if is_leaked { Ending::Leaked } else { Ending::Closed };
     if is_leaked || kind != 1 {
@@ -255,11 +290,11 @@ fn drive<F: Future>(future: F, polls: Option<u32>) -> Option<F::Output> {
 }
 
 /// One operation of any kind, to its end or not.
-fn submit(accelerator: &Accelerator, ledger: &Arc<Ledger>, byte: u8) {
+fn submit(accelerator: &Accelerator, ledger: &Arc<Ledger>, byte: u8, scale: Scale) {
     let mut draw = thread_rng();
-    let polls = draw.gen_ratio(1, 3).then(|| draw.gen_range(1..3));
+    let polls = (scale.is_hasty || draw.gen_ratio(1, 3)).then(|| draw.gen_range(1..3));
     let pair = |len: usize| (ledger.buffer(len, byte + 1), ledger.buffer(len, 0));
-    match draw.gen_range(0..8) {
+    match if scale.is_hasty { 7 } else { draw.gen_range(0..8) } {
         0 => match drive(accelerator.drain(), polls) {
             None | Some(Ok(()) | Err(Error::Unresponsive)) => {}
             Some(Err(error)) => panic!("{error}"),
@@ -287,7 +322,7 @@ fn submit(accelerator: &Accelerator, ledger: &Arc<Ledger>, byte: u8) {
             }
         }
     }
-    if draw.gen_ratio(1, 2) {
+    if !scale.is_hasty && draw.gen_ratio(1, 2) {
         // As a worker does that has nothing to do.
         step();
         accelerator.shared().before_park(0, 0);
