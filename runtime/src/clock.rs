@@ -13,13 +13,14 @@ use std::time::Instant;
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
 pub(crate) fn now() -> u64 {
-    /// Not measured yet, or not to be used.
-    #[cold]
-    fn otherwise() -> u64 {
-        if rate() == SYSTEM { system() } else { idxd_sys::instr::rdtsc() }
-    }
     // In one comparison: neither 0 nor `SYSTEM`.
     if RATE.load(Ordering::Relaxed).wrapping_sub(1) < SYSTEM - 1 { idxd_sys::instr::rdtsc() } else { otherwise() }
+}
+
+/// The same, where it has not been measured yet, or is not to be used.
+#[cold]
+fn otherwise() -> u64 {
+    if rate() == SYSTEM { system() } else { idxd_sys::instr::rdtsc() }
 }
 
 /// The clock, for whoever keeps that it has been measured.

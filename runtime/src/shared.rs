@@ -128,13 +128,14 @@ impl Shared {
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
     pub(crate) fn lane(&self) -> &Lane {
-        /// A thread without a number, or with one that is not a lane's.
-        #[cold]
-        #[inline(never)]
-        fn another(shared: &Shared) -> &Lane {
-            &shared.lanes[shared.lane_index() as usize]
-        }
-        self.lanes.get(NUMBER.get() as usize).unwrap_or_else(|| another(self))
+        self.lanes.get(NUMBER.get() as usize).unwrap_or_else(|| self.another_lane())
+    }
+
+    /// The lane of a thread without a number, or with one that is not a lane's.
+    #[cold]
+    #[inline(never)]
+    fn another_lane(&self) -> &Lane {
+        &self.lanes[self.lane_index() as usize]
     }
 
     #[inline]
