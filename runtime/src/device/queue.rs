@@ -517,7 +517,8 @@ mod tests {
     /// The short way asks, and then the long way: that is one refusal, of which so many in a row make a queue suspicious.
     #[test]
     fn a_full_queue_that_is_asked_both_ways_has_refused_once() {
-        let (queue, lane) = (Queue::new(Box::new(Full), 1), Lane::new(1, 1, 0));
+        let (queue, mut lane) = (Queue::new(Box::new(Full), 1), Lane::new(1, 1, 0));
+        lane.home.entrance = queue.entrance(0);
         let (_, place) = lane.acquire().expect("nobody has it");
         for operation in 1..=SUSPICIOUS_REFUSALS {
             assert!(!queue.is_suspicious(), "operation {operation}");

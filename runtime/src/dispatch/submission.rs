@@ -240,7 +240,8 @@ impl Submission {
     }
 
     /// Sends it, if it is only collected so far. Otherwise it is as it was.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn send_staged(&self, shared: &Shared) {
         if self.slot(shared).stamped().with() == With::Lane {
             shared.send_staged(self.lane, self.slot);
@@ -271,7 +272,7 @@ impl Submission {
     pub(crate) fn after_end(self, shared: &Shared, lane: &Lane) {
         shared.room();
         // Nothing is left to wait for: what was collected meanwhile goes now.
-        if lane.only_collects(self.slot) {
+        if lane.collector.may_have_any() && lane.only_collects(self.slot) {
             shared.flush(self.lane);
         }
     }
@@ -300,7 +301,7 @@ impl Submission {
     pub(crate) fn free(self, shared: &Shared) {
         let (lane, slot) = (self.lane(shared), self.slot);
         self.give_back(shared);
-        if lane.only_collects(slot) {
+        if lane.collector.may_have_any() && lane.only_collects(slot) {
             shared.flush(self.lane);
         }
     }
@@ -368,7 +369,9 @@ impl Submission {
         // With company in flight there is better to do than to look at one record: poll the others.
         if waited < limits.spin && size <= shared.policy.spin_max_size as u64 && lane.is_quiet() {
             // What it was collected behind has gone.
-            self.send_staged(shared);
+            if lane.collector.may_have_any() {
+                self.send_staged(shared);
+            }
             let until = now + (limits.spin - waited);
             while clock::now() < until {
                 if lane.status(self.slot) != 0 {

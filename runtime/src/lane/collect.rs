@@ -75,6 +75,9 @@ pub(crate) struct Collector {
     limit: u32,
     /// A bit is set while its slot is staged.
     words: Box<[AtomicU64]>,
+    /// False only if nothing is staged, or somebody is about to stage it, or has begun to send. A hint: who holds a slot looks at its
+    /// own bit.
+    any: AtomicBool,
     /// Whether a thread has `book`.
     busy: AtomicBool,
     book: UnsafeCell<Book>,
@@ -119,6 +122,7 @@ impl Collector {
         Self {
             limit: limit as u32,
             words: (0..slots.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            any: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             book: UnsafeCell::new(Book { entries: (0..lists).map(entry).collect(), run: Vec::with_capacity(MOST) }),
             lists: (0..lists).map(list).collect(),
@@ -135,7 +139,16 @@ impl Collector {
     #[inline]
     pub(crate) unsafe fn stage(&self, index: u32) -> bool {
         // Release: whoever takes the bit sees what the slot was filled with.
-        self.word(index).fetch_or(bit(index), Ordering::Release).count_ones() + 1 >= self.limit
+        let others = self.word(index).fetch_or(bit(index), Ordering::Release).count_ones();
+        // After the bit, and `send` in the other order: who has seen it false before this sends what has come before.
+        self.any.store(true, Ordering::Release);
+        others + 1 >= self.limit
+    }
+
+    /// Whether it is worth while to look for something that is staged.
+    #[inline]
+    pub(crate) fn may_have_any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
     }
 
     /// Whether a slot is staged at this moment.
@@ -234,6 +247,7 @@ impl Collector {
     }
 
     fn send(&self, book: &mut Book, lane: &Lane, link: &impl Link) {
+        self.any.swap(false, Ordering::AcqRel);
         let mut chunk = Chunk { lane, slots: [0; MOST], len: 0 };
         for (place, word) in (0..).zip(&self.words) {
             // What was there at first. What comes while this thread sends has others to send it.

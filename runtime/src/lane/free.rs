@@ -11,6 +11,8 @@ pub(crate) struct Near<'a> {
     pub(crate) index: u32,
     word: &'a AtomicU64,
     mask: u64,
+    /// Whether it is known that no slot beside it was taken.
+    pub(crate) is_alone: bool,
 }
 
 impl Near<'_> {
@@ -58,26 +60,27 @@ impl FreeList {
         let place = self.hint.load(Ordering::Relaxed);
         // SAFETY: the hint is 0, of which there is a word, or that of a slot.
         let word = unsafe { self.words.get_unchecked(place as usize) };
-        let bit = Self::pop_from(word)?;
-        Some(Near { index: place * 64 + bit, word, mask: 1 << bit })
+        let (bit, is_alone) = Self::pop_from(word)?;
+        Some(Near { index: place * 64 + bit, word, mask: 1 << bit, is_alone })
     }
 
     /// A slot that [`pop`](Self::pop) gave, which is near now.
     pub(crate) fn near(&self, index: u32) -> Near<'_> {
-        Near { index, word: &self.words[(index / 64) as usize], mask: 1 << (index % 64) }
+        Near { index, word: &self.words[(index / 64) as usize], mask: 1 << (index % 64), is_alone: false }
     }
 
-    /// Takes a slot from one word, unless there is none or another thread comes in between.
+    /// Takes a slot from one word, unless there is none or another thread comes in between. Says whether all slots of a full word
+    /// were free.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    fn pop_from(word: &AtomicU64) -> Option<u32> {
+    fn pop_from(word: &AtomicU64) -> Option<(u32, bool)> {
         let bits = word.load(Ordering::Relaxed);
         if bits == 0 {
             return None;
         }
         let bit = bits.trailing_zeros();
         // Acquire: what the last holder did with the slot is over.
-        (word.fetch_and(!(1 << bit), Ordering::Acquire) & 1 << bit != 0).then_some(bit)
+        (word.fetch_and(!(1 << bit), Ordering::Acquire) & 1 << bit != 0).then_some((bit, bits == u64::MAX))
     }
 
     #[cold]
@@ -85,7 +88,7 @@ impl FreeList {
         let index = (0..).zip(&self.words).find_map(|(place, word)| {
             loop {
                 match Self::pop_from(word) {
-                    Some(bit) => break Some(place * 64 + bit),
+                    Some((bit, _)) => break Some(place * 64 + bit),
                     None if word.load(Ordering::Relaxed) == 0 => break None,
                     None => {}
                 }

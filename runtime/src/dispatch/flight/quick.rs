@@ -7,8 +7,10 @@ use super::super::quick::{self, Templates, Words};
 use super::super::submission::Submission;
 use super::{Flight, Options, Stage, count_latency, is_sampled};
 use crate::accelerator::Accelerator;
+use crate::device::Queue;
 use crate::lane::Lane;
 use crate::lane::records::RecordCell;
+use crate::shared::Shared;
 use crate::stats::{Operation, Path};
 
 impl Flight<Plain> {
@@ -25,14 +27,7 @@ impl Flight<Plain> {
             // SAFETY: the caller's promise.
             return unsafe { self.launch_quickly(accelerator) };
         }
-        if self.collect_quickly(accelerator) {
-            return true;
-        }
-        // Everything that was polled together with it has been by now.
-        if let Stage::Out(submission, _) = &self.stage {
-            submission.send_staged(accelerator.shared());
-        }
-        false
+        self.collect_quickly(accelerator)
     }
 
     /// What [`Flight::poll`] does about a descriptor that is out, if nothing is unusual about it. True if the task will be
@@ -66,17 +61,8 @@ impl Flight<Plain> {
         // SAFETY: the slot was free, so that nobody else has its descriptor.
         unsafe { place.descriptor().cast::<Words>().write(quick::describe(&quick, head, place.record.addr())) };
         place.record.reset();
-        if quick.len <= shared.policy.batch_max_size as u64 && lane.has_company(near.index) && shared.may_collect(queue)
-        {
-            let now = lane.home.clock.now();
-            // Its stamp will say when it was sent.
-            self.begun = now;
-            place.slot.stamp_staged(lane.home.queue, now);
-            self.stage = Stage::Out(Submission::of(lane.home.lane, near.index), Piece::new(quick.len));
-            // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
-            if unsafe { lane.collector.stage(near.index) } {
-                shared.flush(lane.home.lane);
-            }
+        // SAFETY: the descriptor is ready, the record reset, and the caller vouches for the rest.
+        if !near.is_alone && unsafe { self.stage_quickly(shared, lane, queue, near.index) } {
             return false;
         }
         // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
@@ -95,6 +81,30 @@ impl Flight<Plain> {
         queue.return_credit();
         // Nobody waited just now. The poller tells whoever has come since.
         Lane::release_near(near, place);
+        true
+    }
+
+    /// Leaves a slot that is ready to be sent together with others, if there are any to wait for.
+    ///
+    /// # Safety
+    ///
+    /// The slot is held, its record reset; its descriptor names the record, and what the job works on, for which
+    /// [`Flight::poll`]'s caller vouches.
+    #[inline(never)]
+    unsafe fn stage_quickly(&mut self, shared: &Shared, lane: &Lane, queue: &Queue, slot: u32) -> bool {
+        let len = self.job.quick().len;
+        if len > shared.policy.batch_max_size as u64 || !lane.has_company(slot) || !shared.may_collect(queue) {
+            return false;
+        }
+        let now = lane.home.clock.now();
+        // Its stamp will say when it was sent.
+        self.begun = now;
+        lane.slot(slot).stamp_staged(lane.home.queue, now);
+        self.stage = Stage::Out(Submission::of(lane.home.lane, slot), Piece::new(len));
+        // SAFETY: the caller's promise. Until the flight has ended or is detached it keeps what the job works on.
+        if unsafe { lane.collector.stage(slot) } {
+            shared.flush(lane.home.lane);
+        }
         true
     }
 
@@ -122,7 +132,13 @@ impl Flight<Plain> {
             // SAFETY: the status is that of the record of a slot that is held.
             unsafe { quick::absorb(job, status, record) }
         };
-        let Some((operation, at)) = submission.end_quickly(shared, lane, is_done) else { return false };
+        let Some((operation, at)) = submission.end_quickly(shared, lane, is_done) else {
+            // If it is only staged: everything that was polled together with it has been by now.
+            if lane.collector.may_have_any() {
+                submission.send_staged(shared);
+            }
+            return false;
+        };
         let begun = if self.begun == 0 { at } else { self.begun };
         self.stage = Stage::Done;
         count_quickly(lane, operation, self.job.total(), || begun);
