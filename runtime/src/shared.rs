@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use idxd_sys::CpuFeatures;
 
@@ -14,7 +14,7 @@ use crate::lane::drains::Drains;
 use crate::lane::gate::Entrance;
 use crate::lane::poller::Running;
 use crate::lane::sweep::{Effort, Swept};
-use crate::lane::sync::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::lane::sync::{AtomicBool, Ordering, fence};
 use crate::lane::wait::Waiter;
 use crate::lane::waiters::Waiters;
 use crate::lane::watch::Bell;

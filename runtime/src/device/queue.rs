@@ -80,7 +80,7 @@ const SUSPICIOUS_REFUSALS: u32 = 64;
 const RUNAWAY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a shutdown waits for a recovery that is under way. Tests of such an end, within this crate, do not wait so long.
-pub(crate) const RETIREMENT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+pub(crate) const RETIREMENT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 
 /// How soon a closed queue is tried again: at first, and in the end, when it has been found closed again and again.
 const SHORTEST_PROBE: Duration = Duration::from_millis(50);
