@@ -73,7 +73,7 @@ impl Case {
         },
         Self {
             name: "awaited copy of 64 bytes, one pending poll",
-            bound: Some(530),
+            bound: Some(600),
             body: Body::Alone(runtime::one_pending_poll),
             around: Some(Body::Alone(runtime::model_later)),
         },

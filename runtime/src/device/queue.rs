@@ -27,7 +27,8 @@ pub(crate) struct Queue {
     capabilities: Capabilities,
     credits: Option<CachePadded<AtomicUsize>>,
     gate: Gate,
-    epoch: AtomicU32,
+    /// In the upper half, as in a slot's stamp.
+    epoch: AtomicU64,
     /// Set when a quiesce failed: the device may write what it was given at any time, for ever.
     runaway: AtomicBool,
     /// Consecutive submissions that ended in "retry" with nothing accepted in between.
@@ -94,7 +95,7 @@ impl Queue {
             credits: submitter.credits().map(|n| CachePadded::new(AtomicUsize::new(n))),
             submitter,
             gate: Gate::new(lanes),
-            epoch: AtomicU32::new(0),
+            epoch: AtomicU64::new(0),
             runaway: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
             refuses: AtomicBool::new(false),
@@ -114,7 +115,7 @@ impl Queue {
     /// The current epoch; stamp it on a slot before submitting.
     #[inline]
     pub(crate) fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Acquire)
+        (self.epoch.load(Ordering::Acquire) >> 32) as u32
     }
 
     /// Whether the device may write for ever what it was given, because it could not be quiesced.
@@ -180,7 +181,7 @@ impl Queue {
             refuse(0);
             return (0, Admission::Closed);
         };
-        stamp(self.epoch.load(Ordering::Relaxed));
+        stamp((self.epoch.load(Ordering::Relaxed) >> 32) as u32);
         let mut left = retries;
         let mut accepted = 0;
         let admission = loop {
@@ -249,7 +250,7 @@ impl Queue {
             self.return_credits(1);
             return false;
         };
-        place.slot.stamp(lane.home.queue, self.epoch.load(Ordering::Relaxed), now);
+        place.slot.stamp_at_home(self.epoch.load(Ordering::Relaxed) | u64::from(lane.home.queue), now);
         // From the slot: neighbours go to different places of a portal.
         // SAFETY: the reference lives only for the submission, and nobody writes the cell meanwhile. The rest as in
         // `submit`.
@@ -418,7 +419,7 @@ impl Queue {
         self.recoveries.fetch_add(1, Ordering::Relaxed);
         self.runaway.store(false, Ordering::Release);
         // Release: whoever sees the new epoch also sees every record that was written before the quiesce ended.
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.epoch.fetch_add(1 << 32, Ordering::AcqRel);
         recovery.interval = SHORTEST_PROBE;
         if self.submitter.revive() {
             self.open();
@@ -443,7 +444,7 @@ impl Queue {
         };
         if self.gate.close(!self.is_runaway()) && self.submitter.quiesce() {
             self.runaway.store(false, Ordering::Release);
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+            self.epoch.fetch_add(1 << 32, Ordering::AcqRel);
         } else {
             self.runaway.store(true, Ordering::Release);
         }

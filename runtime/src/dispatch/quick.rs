@@ -8,10 +8,11 @@
 //! kind of job, when an accelerator is built; what is left to be filled in are addresses and a size that every
 //! builder takes as they are. A test compares the results.
 
-use idxd_sys::{Descriptor, opcode, status};
+use idxd_sys::{opcode, status};
 
 use super::job::{Extras, Kind, Plain, Quick, Work};
 use crate::descriptor::Capabilities;
+use crate::lane::Words;
 use crate::lane::records::RecordCell;
 use crate::stats::Operation;
 
@@ -70,11 +71,6 @@ pub(crate) fn describe(quick: &Quick, head: u64, record: u64) -> Words {
     // The size takes half a word, and no interrupt is asked for in the other half: the size has been admitted.
     [head, record, quick.first, quick.second, quick.len, quick.seed, 0, 0]
 }
-
-/// A descriptor as eight words.
-pub(crate) type Words = [u64; 8];
-
-const _: () = assert!(size_of::<Words>() == size_of::<Descriptor>() && cfg!(target_endian = "little"));
 
 /// Takes note of what a record says whose status is `status`, if it says that all of the job is done; then [`Work::outcome`] is
 /// the result. Gives what it is to be counted as.

@@ -10,9 +10,6 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 pub(crate) struct Near<'a> {
     pub(crate) index: u32,
     word: &'a AtomicU64,
-    mask: u64,
-    /// Whether it is known that no slot beside it was taken.
-    pub(crate) is_alone: bool,
 }
 
 impl Near<'_> {
@@ -21,8 +18,9 @@ impl Near<'_> {
     #[inline(always)]
     pub(crate) fn push(self) {
         // Release: as for `FreeList::push`.
-        let before = self.word.fetch_or(self.mask, Ordering::Release);
-        debug_assert_eq!(before & self.mask, 0, "slot {} is given back twice", self.index);
+        let mask = 1 << (self.index % 64);
+        let before = self.word.fetch_or(mask, Ordering::Release);
+        debug_assert_eq!(before & mask, 0, "slot {} is given back twice", self.index);
     }
 }
 
@@ -50,45 +48,47 @@ impl FreeList {
     /// Takes a slot.
     #[inline]
     pub(crate) fn pop(&self) -> Option<u32> {
-        self.pop_near().map(|near| near.index).or_else(|| self.search())
+        let place = self.hint.load(Ordering::Relaxed);
+        self.pop_from(place).or_else(|| self.search())
     }
 
-    /// Takes a slot from where one was last given back, if there is one.
+    /// Takes a slot from where one was last given back, if all that are beside it are free.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) fn pop_near(&self) -> Option<Near<'_>> {
+    pub(crate) fn pop_alone(&self) -> Option<Near<'_>> {
         let place = self.hint.load(Ordering::Relaxed);
         // SAFETY: the hint is 0, of which there is a word, or that of a slot.
         let word = unsafe { self.words.get_unchecked(place as usize) };
-        let (bit, is_alone) = Self::pop_from(word)?;
-        Some(Near { index: place * 64 + bit, word, mask: 1 << bit, is_alone })
+        if word.load(Ordering::Relaxed) != u64::MAX {
+            return None;
+        }
+        // Acquire: what the last holder did with the slot is over.
+        (word.fetch_and(!1, Ordering::Acquire) & 1 != 0).then_some(Near { index: place * 64, word })
     }
 
     /// A slot that [`pop`](Self::pop) gave, which is near now.
     pub(crate) fn near(&self, index: u32) -> Near<'_> {
-        Near { index, word: &self.words[(index / 64) as usize], mask: 1 << (index % 64), is_alone: false }
+        Near { index, word: &self.words[(index / 64) as usize] }
     }
 
-    /// Takes a slot from one word, unless there is none or another thread comes in between. Says whether all slots of a full word
-    /// were free.
-    #[expect(clippy::inline_always, reason = "measured in instructions")]
-    #[inline(always)]
-    fn pop_from(word: &AtomicU64) -> Option<(u32, bool)> {
+    /// Takes a slot from one word, unless there is none or another thread comes in between.
+    fn pop_from(&self, place: u32) -> Option<u32> {
+        let word = &self.words[place as usize];
         let bits = word.load(Ordering::Relaxed);
         if bits == 0 {
             return None;
         }
         let bit = bits.trailing_zeros();
         // Acquire: what the last holder did with the slot is over.
-        (word.fetch_and(!(1 << bit), Ordering::Acquire) & 1 << bit != 0).then_some((bit, bits == u64::MAX))
+        (word.fetch_and(!(1 << bit), Ordering::Acquire) & 1 << bit != 0).then_some(place * 64 + bit)
     }
 
     #[cold]
     fn search(&self) -> Option<u32> {
         let index = (0..).zip(&self.words).find_map(|(place, word)| {
             loop {
-                match Self::pop_from(word) {
-                    Some((bit, _)) => break Some(place * 64 + bit),
+                match self.pop_from(place) {
+                    Some(index) => break Some(index),
                     None if word.load(Ordering::Relaxed) == 0 => break None,
                     None => {}
                 }

@@ -60,6 +60,11 @@ pub(crate) struct Lane {
     pub(crate) stats: Recorder,
 }
 
+/// A descriptor as eight words.
+pub(crate) type Words = [u64; 8];
+
+const _: () = assert!(size_of::<Words>() == size_of::<Descriptor>() && cfg!(target_endian = "little"));
+
 /// Everything about one operation in flight: three cache lines, each with another writer.
 pub(crate) struct Place {
     pub(crate) slot: Slot,
@@ -83,6 +88,18 @@ impl Place {
         // any more.
         self.slot.unstamp();
         self.slot.unsend();
+        self.record.reset();
+    }
+
+    /// Readies it for the first submission of its holder.
+    ///
+    /// # Safety
+    ///
+    /// The caller has acquired the slot just now.
+    #[inline]
+    pub(crate) unsafe fn fill(&self, words: Words) {
+        // SAFETY: the slot was free, so that nobody else has its descriptor, and there are as many words as it has bytes for.
+        unsafe { self.descriptor().cast::<Words>().write(words) };
         self.record.reset();
     }
 
@@ -159,21 +176,20 @@ impl Lane {
         self.free.pop().map(|index| self.hold(index))
     }
 
-    /// A free slot that is near, as [`acquire`](Self::acquire); if it takes longer than that to find one, `None`.
+    /// A free slot that is near, if nothing beside it is in flight: `None` if there is, or that is not known, or all are.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    pub(crate) fn acquire_near(&self) -> Option<(Near<'_>, &Place)> {
-        let near = self.free.pop_near()?;
+    pub(crate) fn acquire_alone(&self) -> Option<(Near<'_>, &Place)> {
+        let near = self.free.pop_alone()?;
         let (_, place) = self.hold(near.index);
         Some((near, place))
     }
 
-    /// A free slot from anywhere, after [`acquire_near`](Self::acquire_near) has found none.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn acquire_far(&self) -> Option<(Near<'_>, &Place)> {
-        let (index, place) = self.acquire()?;
-        Some((self.free.near(index), place))
+    /// A free slot, as [`acquire`](Self::acquire).
+    pub(crate) fn acquire_near(&self) -> Option<(Near<'_>, &Place)> {
+        let near = self.free.near(self.free.pop()?);
+        let (_, place) = self.hold(near.index);
+        Some((near, place))
     }
 
     #[expect(clippy::inline_always, reason = "measured in instructions")]

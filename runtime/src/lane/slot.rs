@@ -200,6 +200,14 @@ impl Slot {
         self.submitted_at.store(now, Ordering::Release);
     }
 
+    /// As [`stamp`](Self::stamp), with the epoch in the upper half of `place` and the queue in the lower.
+    #[inline]
+    pub(crate) fn stamp_at_home(&self, place: u64, now: u64) {
+        debug_assert_eq!(Stamp(place).with(), With::Device);
+        self.stamp.store(place, Ordering::Relaxed);
+        self.submitted_at.store(now, Ordering::Release);
+    }
+
     /// Notes that the descriptor waits to be sent to a queue together with others; by the holder, before it stages the slot.
     #[inline]
     pub(crate) fn stamp_staged(&self, queue: u32, now: u64) {

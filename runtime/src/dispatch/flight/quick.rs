@@ -3,13 +3,14 @@
 use std::task::Context;
 
 use super::super::job::{Piece, Plain, Work};
-use super::super::quick::{self, Templates, Words};
+use super::super::quick::{self, Templates};
 use super::super::submission::Submission;
 use super::{Flight, Options, Stage, count_latency, is_sampled};
 use crate::accelerator::Accelerator;
 use crate::device::Queue;
-use crate::lane::Lane;
+use crate::lane::free::Near;
 use crate::lane::records::RecordCell;
+use crate::lane::{Lane, Place};
 use crate::shared::Shared;
 use crate::stats::{Operation, Path};
 
@@ -57,15 +58,46 @@ impl Flight<Plain> {
         }
         // SAFETY: the template was made of the queue that has this number.
         let queue = unsafe { shared.queues.get_unchecked(lane.home.queue as usize) };
-        let Some((near, place)) = lane.acquire_near().or_else(|| lane.acquire_far()) else { return false };
-        // SAFETY: the slot was free, so that nobody else has its descriptor.
-        unsafe { place.descriptor().cast::<Words>().write(quick::describe(&quick, head, place.record.addr())) };
-        place.record.reset();
-        // SAFETY: the descriptor is ready, the record reset, and the caller vouches for the rest.
-        if !near.is_alone && unsafe { self.stage_quickly(shared, lane, queue, near.index) } {
-            return false;
+        // One that has company is sent together with it, which is another way.
+        let Some((near, place)) = lane.acquire_alone() else {
+            // SAFETY: the caller's promise.
+            return unsafe { self.launch_among(shared, lane, queue, head) };
+        };
+        // SAFETY: the slot is fresh, and the descriptor names its record, and what the job works on, for which the caller
+        // vouches.
+        unsafe {
+            place.fill(quick::describe(&quick, head, place.record.addr()));
+            self.submit_quickly(lane, queue, near, place)
         }
-        // SAFETY: the descriptor names the slot's record, and what the job works on, for which the caller vouches.
+    }
+
+    /// Submits a fresh job whose lane may have others in flight.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Flight::poll`].
+    #[inline(never)]
+    unsafe fn launch_among(&mut self, shared: &Shared, lane: &Lane, queue: &Queue, head: u64) -> bool {
+        let Some((near, place)) = lane.acquire_near() else { return false };
+        let quick = self.job.quick();
+        // SAFETY: as in `launch_quickly`.
+        unsafe {
+            place.fill(quick::describe(&quick, head, place.record.addr()));
+            let is_staged = self.stage_quickly(shared, lane, queue, near.index, quick.len);
+            !is_staged && self.submit_quickly(lane, queue, near, place)
+        }
+    }
+
+    /// Submits from a slot that is ready, and looks whether it is done already.
+    ///
+    /// # Safety
+    ///
+    /// The slot is held, its record reset; its descriptor names the record, and what the job works on, for which
+    /// [`Flight::poll`]'s caller vouches.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    unsafe fn submit_quickly(&mut self, lane: &Lane, queue: &Queue, near: Near<'_>, place: &Place) -> bool {
+        // SAFETY: the caller's promise.
         if !unsafe { queue.submit_place(lane, place, lane.home.clock.now()) } {
             Lane::release_near(near, place);
             return false;
@@ -73,7 +105,8 @@ impl Flight<Plain> {
         let status = place.record.status();
         // SAFETY: with a status other than 0 the device is done with the record of a slot that is held.
         let Some(operation) = (unsafe { quick::absorb(&mut self.job, status, &place.record) }) else {
-            self.stage = Stage::Out(Submission::of(lane.home.lane, near.index), Piece::new(quick.len));
+            let len = self.job.quick().len;
+            self.stage = Stage::Out(Submission::of(lane.home.lane, near.index), Piece::new(len));
             return false;
         };
         self.stage = Stage::Done;
@@ -88,11 +121,8 @@ impl Flight<Plain> {
     ///
     /// # Safety
     ///
-    /// The slot is held, its record reset; its descriptor names the record, and what the job works on, for which
-    /// [`Flight::poll`]'s caller vouches.
-    #[inline(never)]
-    unsafe fn stage_quickly(&mut self, shared: &Shared, lane: &Lane, queue: &Queue, slot: u32) -> bool {
-        let len = self.job.quick().len;
+    /// As for [`submit_quickly`](Self::submit_quickly).
+    unsafe fn stage_quickly(&mut self, shared: &Shared, lane: &Lane, queue: &Queue, slot: u32, len: u64) -> bool {
         if len > shared.policy.batch_max_size as u64 || !lane.has_company(slot) || !shared.may_collect(queue) {
             return false;
         }
