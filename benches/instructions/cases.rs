@@ -5,7 +5,7 @@ use std::hint::black_box;
 use dsa_emulator::{Client, Config, Device, Enqcmd, WqConfig};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
-use crate::runtime;
+use crate::{decisions, runtime};
 
 /// Something to count.
 pub(crate) struct Case {
@@ -83,6 +83,36 @@ impl Case {
             bound: Some(1270),
             body: Body::Alone(runtime::batches),
             around: Some(Body::Alone(runtime::model_of_batches)),
+        },
+        Self {
+            name: "decision for the CPU, between two samples",
+            bound: Some(40),
+            body: Body::Alone(|rounds| decisions::between_samples(rounds, decisions::SHORT)),
+            around: Some(Body::Alone(decisions::around)),
+        },
+        Self {
+            name: "decision for the device, between two samples",
+            bound: Some(40),
+            body: Body::Alone(|rounds| decisions::between_samples(rounds, decisions::LONG)),
+            around: Some(Body::Alone(decisions::around)),
+        },
+        Self {
+            name: "decision for the CPU, samples included",
+            bound: Some(50),
+            body: Body::Alone(|rounds| decisions::with_samples(rounds, decisions::SHORT)),
+            around: Some(Body::Alone(decisions::around)),
+        },
+        Self {
+            name: "decision for the device, samples included",
+            bound: Some(80),
+            body: Body::Alone(|rounds| decisions::with_samples(rounds, decisions::LONG)),
+            around: Some(Body::Alone(decisions::around)),
+        },
+        Self {
+            name: "decision for the device, asked for at length, with its notes",
+            bound: Some(230),
+            body: Body::Alone(decisions::with_notes),
+            around: Some(Body::Alone(decisions::around)),
         },
     ];
 

@@ -19,6 +19,7 @@
 
 mod cases;
 mod count;
+mod decisions;
 mod runtime;
 
 use std::process::ExitCode;

@@ -35,7 +35,7 @@ fn device(when: When) -> Device {
 
 fn accelerator(device: &Device) -> Accelerator {
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     // No spin in the first poll: nobody would end it.
     policy.spin = Duration::ZERO;

@@ -56,7 +56,7 @@ impl Ours {
 /// The default limits, except that every size goes to the device, and that one lane has room for every depth.
 pub(crate) fn policy(slots: usize) -> Policy {
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.slots_per_lane = slots;
     policy

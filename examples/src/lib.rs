@@ -19,6 +19,6 @@ pub fn accelerator() -> Result<Accelerator, Box<dyn Error>> {
     // One shared work queue of 64 entries and one engine, as on a Sapphire Rapids processor.
     let device = Device::new(Config::sapphire_rapids())?;
     println!("device: software model; timings say nothing about hardware");
-    // The accelerator keeps the model alive.
-    Ok(Accelerator::builder().emulator(&device).build()?)
+    // The accelerator keeps the model alive. Left to itself it would find the CPU faster than the model, and use that.
+    Ok(Accelerator::builder().emulator(&device).min_device_size(4096).build()?)
 }

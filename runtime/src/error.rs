@@ -268,6 +268,10 @@ pub enum BuildError {
     /// The CPU lacks the instructions that [`Policy::waiting`](crate::Policy::waiting) asks for.
     #[error("policy.waiting is {0:?}, and this CPU has no such instructions; Waiting::Auto takes what it has")]
     Waiting(crate::Waiting),
+    /// The calibration that was given is of another machine, or of other queues. Nothing has been built: measure anew
+    /// ([`Calibrate::AtStart`](crate::Calibrate)), or begin with modelled figures.
+    #[error(transparent)]
+    Calibration(crate::choice::Mismatch),
     /// A work queue of the software device could not be opened.
     #[cfg(feature = "emulator")]
     #[error("work queue {queue} of the software device could not be opened: {source}")]

@@ -99,7 +99,7 @@ pub use descriptor::{
     ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions, Rounding,
 };
 pub use dispatch::choice;
-pub use dispatch::{DeltaResult, DifMismatch, Policy, Pressure, Split, Waiting};
+pub use dispatch::{Calibrate, DeltaResult, DifMismatch, Policy, Pressure, Split, Waiting};
 pub use error::{BuildError, Error, Failed};
 pub use executor::{BuilderExt, DsaHooks};
 pub use op::{

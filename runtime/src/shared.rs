@@ -8,7 +8,7 @@ use idxd_sys::CpuFeatures;
 
 use crate::clock::{self, Clock};
 use crate::device::Queue;
-use crate::dispatch::{Policy, Rates, Templates, Waiting};
+use crate::dispatch::{Asking, Policy, Rates, Templates, Waiting};
 use crate::lane::Lane;
 use crate::lane::drains::Drains;
 use crate::lane::gate::Entrance;
@@ -27,6 +27,10 @@ pub(crate) struct Shared {
     pub(crate) queues: Box<[Queue]>,
     pub(crate) lanes: Box<[Lane]>,
     pub(crate) policy: Policy,
+    /// Smaller operations are the CPU's.
+    pub(crate) least: u64,
+    /// Who is asked about the others. `None`: they are all the device's.
+    pub(crate) asking: Option<Box<Asking>>,
     pub(crate) waiter: Waiter,
     pub(crate) bell: Bell,
     pub(crate) drains: Drains,
@@ -67,7 +71,10 @@ impl Home {
     /// Lanes start at different queues. Without a queue nothing goes the short way.
     fn of(lane: usize, queues: &[Queue], policy: &Policy) -> Self {
         let Some(queue) = home_of(lane, queues) else { return Self { lane: lane as u32, ..Self::nowhere() } };
-        let templates = Templates::of(queues[queue].capabilities(), policy.min_device_size as u64);
+        // Where there is somebody to ask, nothing goes there without a question: `flight::asked`.
+        let asks = Asking::is_wanted(policy, queues.len());
+        let templates = Templates::of(queues[queue].capabilities(), least_size(policy, queues.len()));
+        let templates = if asks { Templates::default() } else { templates };
         let entrance = queues[queue].entrance(lane as u32);
         Self { lane: lane as u32, queue: queue as u32, entrance, clock: Clock::measured(), templates }
     }
@@ -79,6 +86,7 @@ pub(crate) fn home_of(lane: usize, queues: &[Queue]) -> Option<usize> {
 }
 
 impl Shared {
+    /// What is shared; nobody is asked yet.
     pub(crate) fn new(mut lanes: Box<[Lane]>, queues: Box<[Queue]>, policy: Policy) -> Self {
         // A policy that asks for what the CPU lacks has been refused before.
         let chosen = Waiter::choose(policy.waiting, CpuFeatures::detect()).unwrap_or(Waiter::NONE);
@@ -94,6 +102,8 @@ impl Shared {
         }
         Self {
             lanes,
+            least: least_size(&policy, queues.len()),
+            asking: None,
             queues,
             policy,
             waiter,
@@ -282,9 +292,11 @@ impl Shared {
     /// will never complete.
     pub(crate) fn attend(&self, index: usize) {
         let queue = &self.queues[index];
+        self.set_open(index, false);
         if queue.attend() {
             self.lanes[0].stats.event(Event::Quiesces);
         }
+        self.set_open(index, queue.is_open());
         queue.attended();
         // Armed slots are woken by the poller's next pass, which sees the new epoch; so it must make one.
         self.bell.ring();
@@ -317,6 +329,12 @@ impl Shared {
     pub(crate) fn leaked(&self) -> u64 {
         self.leaked.load(Ordering::Relaxed)
     }
+}
+
+/// Where there is nobody to ask, operations of fewer bytes are the CPU's.
+fn least_size(policy: &Policy, queues: usize) -> u64 {
+    let least = if queues > Asking::MOST_QUEUES { Policy::UNASKED_DEVICE_SIZE } else { 0 };
+    policy.min_device_size.unwrap_or(least) as u64
 }
 
 /// In place of a number, before a thread has one.

@@ -187,7 +187,7 @@ fn accelerator(queue: WqConfig, set: impl FnOnce(&mut Policy)) -> Accelerator {
 fn accelerator_on(preset: Config, queue: WqConfig, set: impl FnOnce(&mut Policy)) -> Accelerator {
     let device = Device::new(preset.queue(queue)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.lost_after = support::PATIENCE;
     set(&mut policy);

@@ -32,7 +32,7 @@ fn late_on(queue: WqConfig) -> (Device, Accelerator) {
     let late = FaultRule::new(Effect::Delay(LATE)).opcode(idxd_sys::opcode::MEMMOVE);
     let device = Device::new(Config::sapphire_rapids().queue(queue).engines(4).fault(late)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.spin = Duration::ZERO;
     policy.self_wake = Duration::ZERO;
@@ -361,7 +361,7 @@ fn one_descriptor_of_a_batch_fails() {
                 let config = Config::sapphire_rapids().queue(queue.clone()).seed(seed()).fault(rule);
                 let device = Device::new(config).unwrap();
                 let mut policy = Policy::default();
-                policy.min_device_size = 0;
+                policy.min_device_size = Some(0);
                 policy.dead_after = Duration::from_millis(2);
                 policy.lost_after = Duration::from_millis(20);
                 let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();

@@ -20,7 +20,7 @@ const LEN: usize = 4096;
 /// Everything to the device; nobody spins, and nobody loses patience.
 fn policy() -> Policy {
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.slots_per_lane = 64;
     policy.retries = 0;

@@ -120,7 +120,7 @@ fn results_are_in_the_order_of_the_pairs() {
         let config = Config::sapphire_rapids().queue(queue).engines(4).seed(seed()).fault(late).fault(faults);
         let device = Device::new(config).unwrap();
         let mut policy = Policy::default();
-        policy.min_device_size = 0;
+        policy.min_device_size = Some(0);
         let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
         let copies = |most| acc.copy_many(pairs(250)).concurrency(most);
         block_on("tokio", async {
@@ -337,7 +337,7 @@ fn more_pairs_than_slots() {
 
 #[test]
 fn options_are_those_of_a_copy() {
-    let (device, acc) = held(WqConfig::shared(64), |policy| policy.min_device_size = LEN + 1);
+    let (device, acc) = held(WqConfig::shared(64), |policy| policy.min_device_size = Some(LEN + 1));
     // Too small, unless it must.
     let Poll::Ready(results) = poll_once(&mut acc.copy_many(pairs(3))) else { panic!("not ready") };
     all_done(results, 3);

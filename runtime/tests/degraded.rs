@@ -15,7 +15,7 @@ use support::{PATIENCE, block_on, eventually, poll_once, within};
 /// Everything to the device, and straight to the poller: no spinning, no waking oneself.
 fn policy() -> Policy {
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.self_wake = Duration::ZERO;
     policy.spin = Duration::ZERO;

@@ -63,7 +63,7 @@ fn setup(queue: WqConfig, faults: impl IntoIterator<Item = FaultRule>) -> (Devic
     let config = Config::sapphire_rapids().queue(queue).engines(2).seed(seed());
     let device = Device::new(faults.into_iter().fold(config, Config::fault)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 2;
     policy.dead_after = Duration::from_millis(2);
     policy.lost_after = Duration::from_millis(100);
@@ -333,7 +333,7 @@ fn another_queue_takes_over() {
     let config = Config::sapphire_rapids().queue(WqConfig::shared(16)).queue(WqConfig::shared(16));
     let device = Device::new(config).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.dead_after = Duration::from_millis(2);
     let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
     device.disable_wq(0).unwrap();

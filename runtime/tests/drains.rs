@@ -26,7 +26,7 @@ fn accelerator(
     let config = queues.into_iter().fold(Config::sapphire_rapids().engines(4), Config::queue);
     let device = Device::new(faults.into_iter().fold(config, Config::fault)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 2;
     policy.spin = Duration::ZERO;
     policy.self_wake = Duration::ZERO;
@@ -107,7 +107,7 @@ fn dropped_operations_are_waited_for() {
 fn held(queue: WqConfig) -> (Device, Accelerator) {
     let device = Device::new(Config::sapphire_rapids().queue(queue).manual()).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     (policy.spin, policy.self_wake) = (Duration::ZERO, Duration::ZERO);
     let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
     (device, acc)
@@ -205,7 +205,7 @@ fn a_full_queue() {
         let config = Config::sapphire_rapids().queue(queue).engines(1).fault(late_copies());
         let device = Device::new(config).unwrap();
         let mut policy = Policy::default();
-        (policy.min_device_size, policy.retries) = (0, 0);
+        (policy.min_device_size, policy.retries) = (Some(0), 0);
         let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
         let ledger = Ledger::new();
         let mut full = Vec::new();
@@ -285,7 +285,7 @@ fn lost_descriptors_end_with_a_recovery() {
         let config = Config::sapphire_rapids().queue(queue.clone()).fault(FaultRule::new(Effect::Lose).limit(2));
         let device = Device::new(config).unwrap();
         let mut policy = Policy::default();
-        (policy.min_device_size, policy.lost_after) = (0, Duration::from_millis(200));
+        (policy.min_device_size, policy.lost_after) = (Some(0), Duration::from_millis(200));
         (policy.dead_after, policy.self_wake) = (Duration::from_millis(20), Duration::from_millis(20));
         let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
         let mut lost = acc.copy(vec![1u8; LEN], vec![0; LEN]);

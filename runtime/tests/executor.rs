@@ -74,7 +74,7 @@ impl Tier {
     fn policy(self) -> Policy {
         const LONG: Duration = Duration::from_secs(60);
         let mut policy = Policy::default();
-        policy.min_device_size = 0;
+        policy.min_device_size = Some(0);
         policy.lanes = 2;
         (policy.dead_after, policy.lost_after) = (LONG, LONG);
         (policy.spin, policy.self_wake) = match self {

@@ -19,7 +19,7 @@ const LEN: usize = 1 << 20;
 fn accelerator(queue: WqConfig, fault: FaultRule) -> Accelerator {
     let device = Device::new(Config::sapphire_rapids().queue(queue).engines(2).fault(fault)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.cpu_slice = 64 << 10;
     Accelerator::builder().policy(policy).emulator(&device).build().unwrap()
 }

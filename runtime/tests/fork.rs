@@ -101,7 +101,7 @@ fn a_child_works_on_its_own_cpu() {
     let late = FaultRule::new(Effect::Delay(Duration::from_millis(100)));
     let device = Device::new(Config::sapphire_rapids().queue(WqConfig::dedicated(16)).fault(late)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
     let mut in_flight: Vec<_> = (1..=2u8).map(|byte| acc.copy(vec![byte; LEN], vec![0; LEN])).collect();

@@ -28,7 +28,7 @@ fn accelerator(
     let config = Config::diamond_rapids().queue(queue).engines(2).seed(seed());
     let device = Device::new(faults.into_iter().fold(config, Config::fault)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 2;
     policy.cpu_slice = 4096;
     set(&mut policy);
@@ -102,7 +102,7 @@ fn page_faults_in_pieces() {
         let fault = FaultRule::new(Effect::PageFault { resolvable: false }).probability(0.3);
         let device = Device::new(config.fault(fault)).unwrap();
         let mut policy = Policy::default();
-        (policy.min_device_size, policy.max_resumes) = (0, 255);
+        (policy.min_device_size, policy.max_resumes) = (Some(0), 255);
         let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
         // A delta of 16 KiB and its application are too large for such a queue.
         assert_eq!(each(&acc, "pieces"), KINDS as u64 - 2, "{}", acc.stats());

@@ -19,7 +19,7 @@ fn queues() -> [WqConfig; 2] {
 
 fn accelerator(device: &Device, change: impl FnOnce(&mut Policy)) -> Accelerator {
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     change(&mut policy);
     Accelerator::builder().policy(policy).emulator_portals(device).build().unwrap()

@@ -20,7 +20,7 @@ const LEN: usize = 8192;
 /// Everything to the device, nobody spins, and nobody loses patience.
 fn policy(pressure: Pressure) -> Policy {
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.retries = 0;
     policy.spin = Duration::ZERO;

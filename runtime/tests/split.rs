@@ -120,7 +120,7 @@ fn what_is_not_divided_is_one_operation() {
     let cpu = Accelerator::cpu();
     assert_eq!(copy_beside(&cpu, Split::Auto, LEN, || {}), Path::Cpu);
     assert_eq!(cpu.stats().total_operations(Path::Cpu), 1);
-    let (_device, far) = held(WqConfig::shared(64), |policy| policy.min_device_size = LEN);
+    let (_device, far) = held(WqConfig::shared(64), |policy| policy.min_device_size = Some(LEN));
     assert_eq!(copy_beside(&far, Split::Auto, LEN - 1, || {}), Path::Cpu);
     assert_eq!(far.stats().total_operations(Path::Cpu), 1);
     let mut short = [0; 3];

@@ -35,7 +35,7 @@ fn machine(target: &str, changes: tree::Attributes) -> Tree {
 
 fn builder(roots: Roots) -> Builder {
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.dead_after = Duration::from_millis(5);
     policy.lost_after = Duration::from_millis(50);
     policy.lanes = 1;

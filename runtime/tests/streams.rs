@@ -349,7 +349,7 @@ fn busy() -> (Device, Accelerator) {
         Config::sapphire_rapids().queue(WqConfig::shared(16)).engines(4).seed(seed()).fault(late).fault(faults);
     let device = Device::new(config).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.dead_after = Duration::from_millis(2);
     let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
     (device, acc)

@@ -41,7 +41,7 @@ impl Claim {
     fn accelerator(&self, waiting: Waiting, delay: Duration) -> Accelerator {
         let config = Config::granite_rapids().queue(WqConfig::shared(64)).fault(FaultRule::new(Effect::Delay(delay)));
         let mut policy = Policy::default();
-        policy.min_device_size = 0;
+        policy.min_device_size = Some(0);
         policy.lanes = 1;
         policy.spin = Duration::ZERO;
         policy.self_wake = Duration::ZERO;

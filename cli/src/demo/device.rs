@@ -68,7 +68,7 @@ impl Target {
 
 fn policy(args: &Args) -> Policy {
     let mut policy = Policy::default();
-    policy.min_device_size = usize::try_from(args.threshold.0).unwrap_or(usize::MAX);
+    policy.min_device_size = Some(usize::try_from(args.threshold.0).unwrap_or(usize::MAX));
     policy
 }
 

@@ -11,7 +11,7 @@ use idxd_sys::CpuFeatures;
 use super::Accelerator;
 use super::hardware::{self, Unused};
 use crate::device::{Criteria, Roots};
-use crate::dispatch::Policy;
+use crate::dispatch::{Calibrate, Policy};
 use crate::error::BuildError;
 use crate::lane::sync::spawn;
 use crate::lane::wait::Waiter;
@@ -24,6 +24,7 @@ use crate::submit::kernel::SubmitBy;
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     policy: Policy,
+    calibrate: Calibrate,
     submitters: Vec<Box<dyn Submitter>>,
     /// Queues of the machine, opened last.
     wanted: Vec<hardware::Wanted>,
@@ -37,6 +38,7 @@ impl Builder {
     pub(super) fn new() -> Self {
         Self {
             policy: Policy::default(),
+            calibrate: Calibrate::default(),
             submitters: Vec::new(),
             wanted: Vec::new(),
             submit_by: SubmitBy::Auto,
@@ -52,9 +54,34 @@ impl Builder {
         self
     }
 
-    /// Sets [`Policy::min_device_size`]: smaller operations are done by the CPU. In bytes.
+    /// Sets [`Policy::min_device_size`]: operations of fewer bytes are done by the CPU and all others by a device, instead of a
+    /// choice for each. 0 gives the device everything.
     pub fn min_device_size(mut self, bytes: usize) -> Self {
-        self.policy.min_device_size = bytes;
+        self.policy.min_device_size = Some(bytes);
+        self
+    }
+
+    /// Says what is believed at first of how long operations take, on a device and on the CPU: by default modelled
+    /// figures, which cost nothing. Given ones must be of this machine and these queues.
+    ///
+    /// ```
+    /// use dsa::{Accelerator, BuildError, Calibrate, choice::Calibration};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let file = folder.path().join("calibration");
+    /// // What was kept the last time, if it is still right; else a measurement.
+    /// let kept = std::fs::read_to_string(&file).ok().and_then(|text| text.parse::<Calibration>().ok());
+    /// let open = |calibrate: Calibrate| Accelerator::builder().calibration(calibrate).build();
+    /// let accelerator = match kept.map(|kept| open(kept.into())) {
+    ///     None | Some(Err(BuildError::Calibration(_))) => open(Calibrate::AtStart)?,
+    ///     Some(built) => built?,
+    /// };
+    /// // ... and at the end, with what has been learned since:
+    /// std::fs::write(&file, accelerator.calibration().to_text()).unwrap();
+    /// # Ok::<(), BuildError>(())
+    /// ```
+    pub fn calibration(mut self, calibrate: impl Into<Calibrate>) -> Self {
+        self.calibrate = calibrate.into();
         self
     }
 
@@ -171,16 +198,25 @@ impl Builder {
         let mut submitters = self.submitters;
         let mut unused = self.unused;
         hardware::open(&self.wanted, &self.roots, self.submit_by, &mut submitters, &mut unused)?;
-        Self::start(policy, submitters, unused)
+        if submitters.len() > 1 << 16 {
+            let rule = "a slot has room for the numbers of 65,536";
+            return Err(BuildError::Policy { field: "work queues", value: submitters.len(), rule });
+        }
+        if let Calibrate::Given(calibration) = &self.calibrate {
+            let here = super::machine(submitters.iter().map(Box::as_ref));
+            calibration.check(&here).map_err(BuildError::Calibration)?;
+        }
+        Self::start(policy, &self.calibrate, submitters, unused)
     }
 
     fn start(
         policy: Policy,
+        calibrate: &Calibrate,
         submitters: Vec<Box<dyn Submitter>>,
         unused: Vec<Unused>,
     ) -> Result<Accelerator, BuildError> {
         let needs_poller = !submitters.is_empty();
-        let accelerator = Accelerator::assemble(policy, submitters, unused);
+        let accelerator = Accelerator::assemble(policy, calibrate, submitters, unused);
         if needs_poller {
             let shared = Arc::clone(&accelerator.0.shared);
             shared.poller.begin();

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::Accelerator;
 use crate::device::{Absence, Criteria, QueueError, QueueMode, QueueSpec, Rejection, Roots, Topology, WorkQueueId};
+use crate::dispatch::Calibrate;
 use crate::error::BuildError;
 use crate::submit::Submitter;
 use crate::submit::kernel::{KernelQueue, SubmitBy};
@@ -95,7 +96,7 @@ pub(super) fn open(
             };
             match KernelQueue::open(spec, by) {
                 Ok(queue) => {
-                    submitters.push(Box::new(queue));
+                    submitters.push(Box::new(queue.at_distances(topology.delays(choice.device))));
                     taken.push(choice.queue.id);
                     any = true;
                 }
@@ -140,13 +141,13 @@ pub(super) fn from_environment() -> Accelerator {
     });
     match text("DSA_QUEUES").as_deref().map(str::trim) {
         None | Some("") => build(Criteria::new().mode(QueueMode::Shared), by, unused),
-        Some("none") => Accelerator::assemble(Accelerator::cpu_policy(), Vec::new(), unused),
+        Some("none") => Accelerator::assemble(Accelerator::cpu_policy(), &Calibrate::Modelled, Vec::new(), unused),
         Some(names) => {
             let all: Vec<_> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
             if all.is_empty() {
                 let (variable, value) = ("DSA_QUEUES", names.to_owned());
                 unused.push(Unused::Environment { variable, value, expected: "names of queues, or none" });
-                return Accelerator::assemble(Accelerator::cpu_policy(), Vec::new(), unused);
+                return Accelerator::assemble(Accelerator::cpu_policy(), &Calibrate::Modelled, Vec::new(), unused);
             }
             build(all.into_iter().fold(Criteria::new(), Criteria::queue), by, unused)
         }
@@ -157,6 +158,11 @@ pub(super) fn from_environment() -> Accelerator {
 fn build(criteria: Criteria, by: SubmitBy, unused: Vec<Unused>) -> Accelerator {
     match Accelerator::builder().hardware(criteria).submit_by(by).unused(unused).build() {
         Ok(accelerator) => accelerator,
-        Err(error) => Accelerator::assemble(Accelerator::cpu_policy(), Vec::new(), vec![Unused::NotBuilt(error)]),
+        Err(error) => Accelerator::assemble(
+            Accelerator::cpu_policy(),
+            &Calibrate::Modelled,
+            Vec::new(),
+            vec![Unused::NotBuilt(error)],
+        ),
     }
 }

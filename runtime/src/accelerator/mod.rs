@@ -14,8 +14,10 @@ pub use self::hardware::Unused;
 pub use self::shutdown::{Ending, Shutdown};
 use crate::descriptor::Capabilities;
 use crate::device::{Queue, QueueError};
-use crate::dispatch::{self, Limits, Policy, Waiting};
+use crate::dispatch::choice::{Calibration, Machine};
+use crate::dispatch::{self, Asking, Calibrate, Limits, Policy, Waiting};
 use crate::lane::Lane;
+use crate::lane::slot::MOST_QUEUES;
 use crate::process::ForkLock;
 use crate::shared::{Shared, home_of};
 use crate::stats::Stats;
@@ -63,7 +65,7 @@ impl Accelerator {
 
     /// An accelerator without work queues: the CPU does everything.
     pub fn cpu() -> Self {
-        Self::assemble(Self::cpu_policy(), Vec::new(), Vec::new())
+        Self::assemble(Self::cpu_policy(), &Calibrate::Modelled, Vec::new(), Vec::new())
     }
 
     fn cpu_policy() -> Policy {
@@ -169,6 +171,18 @@ impl Accelerator {
         total
     }
 
+    /// What is known by now of how long operations take, on these queues and on this CPU, to be kept and
+    /// [given](Builder::calibration) to the next accelerator with the same queues. Without times if there is nothing to
+    /// choose: with a fixed [`Policy::min_device_size`], or without queues.
+    pub fn calibration(&self) -> Calibration {
+        let shared = self.shared();
+        let machine = machine(shared.queues.iter().map(Queue::submitter));
+        match &shared.asking {
+            Some(asking) => Calibration::of(machine, asking.chooser().estimates()),
+            None => Calibration::without_times(machine),
+        }
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.0.shared
     }
@@ -182,14 +196,37 @@ impl Accelerator {
         &self.0.limits
     }
 
-    fn assemble(policy: Policy, submitters: Vec<Box<dyn Submitter>>, unused: Vec<Unused>) -> Self {
+    fn assemble(
+        policy: Policy,
+        calibrate: &Calibrate,
+        submitters: Vec<Box<dyn Submitter>>,
+        unused: Vec<Unused>,
+    ) -> Self {
         let queues: Box<[_]> = submitters.into_iter().map(|submitter| Queue::new(submitter, policy.lanes)).collect();
+        assert!(queues.len() <= MOST_QUEUES, "{} work queues are more than {MOST_QUEUES}", queues.len());
         let home = |lane| home_of(lane, &queues).map(|queue| queues[queue].capabilities());
         let lanes = (0..policy.lanes).map(|number| dispatch::lane(&policy, home(number))).collect();
         let limits = Limits::new(&policy);
-        let shared = Arc::new(Shared::new(lanes, queues, policy));
+        let mut shared = Shared::new(lanes, queues, policy);
+        if Asking::is_wanted(&shared.policy, shared.queues.len()) {
+            let estimates = calibrate.estimates(&shared);
+            shared.asking = Some(Asking::new(&shared, estimates));
+        }
+        let shared = Arc::new(shared);
         Self(Arc::new(Inner { shared, limits, unused }))
     }
+}
+
+/// What a calibration of these queues holds for. Of several with the same name, which only software devices have, the later ones
+/// have a number behind it.
+fn machine<'a>(submitters: impl Iterator<Item = &'a dyn Submitter>) -> Machine {
+    let mut names: Vec<String> = Vec::new();
+    for name in submitters.map(Submitter::name) {
+        let numbered = (2..).map(|number| format!("{name} ({number})"));
+        let name = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.extend(name);
+    }
+    Machine::this(names)
 }
 
 static GLOBAL: OnceLock<Accelerator> = OnceLock::new();

@@ -269,7 +269,7 @@ fn send(shared: &Shared, queue: u32, now: u64) -> Result<Submission, Reason> {
     let reason = match &descriptor {
         Err(_) => Reason::Unsupported,
         // SAFETY: nothing is out on a fresh slot; the descriptor names no memory but the slot's record.
-        Ok(descriptor) => match unsafe { submission.send(shared, queue, descriptor, now) } {
+        Ok(descriptor) => match unsafe { submission.send(shared, queue, descriptor, (Operation::Drain, 0), now) } {
             Admission::Accepted => return Ok(submission),
             Admission::Full => Reason::QueueFull,
             Admission::Closed => Reason::DeviceLost,

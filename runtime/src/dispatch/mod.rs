@@ -1,6 +1,8 @@
 //! Device or CPU: who does an operation, in which pieces, and what happens when the device does not finish it.
 //!
 //! * [`choice`]: the comparison of device and CPU, by itself.
+//! * [`asking`]: questions to it, and what it is told; [`calibrate`]: with which estimates it begins; [`nodes`]: where a
+//!   thread is.
 //! * [`policy`]: every limit that can be configured.
 //! * [`job`]: what is left to do, independent of who does it; a file for each family of operations.
 //! * [`submission`]: one descriptor with a device, and how to wait for it.
@@ -12,12 +14,17 @@
 //! * [`split`]: which part of a large blocking copy the CPU does beside the device.
 //! * [`flight`]: the way of one job through submission, waiting, resumption, and the CPU.
 
+mod asking;
+#[cfg(test)]
+mod asking_tests;
 mod batch;
+mod calibrate;
 pub mod choice;
 mod collected;
 mod drain;
 mod flight;
 mod job;
+mod nodes;
 mod policy;
 mod pressure;
 mod quick;
@@ -26,7 +33,9 @@ mod slices;
 mod split;
 mod submission;
 
+pub(crate) use asking::Asking;
 pub(crate) use batch::{BatchFlight, Member, Stranded};
+pub use calibrate::Calibrate;
 pub(crate) use collected::lane;
 pub(crate) use drain::DrainFlight;
 pub(crate) use flight::{Flight, Load, Trouble, names};

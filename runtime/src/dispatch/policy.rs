@@ -13,16 +13,26 @@ use crate::clock;
 ///
 /// ```
 /// let mut policy = dsa::Policy::default();
-/// policy.min_device_size = 64 * 1024;
+/// policy.min_device_size = Some(64 * 1024);
 /// let accelerator = dsa::Accelerator::builder().policy(policy).build()?;
 /// # Ok::<(), dsa::BuildError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// Operations of fewer bytes than this are done by the CPU at once; for a batch, the bytes of all members together
-    /// count. Default 4 KiB.
-    pub min_device_size: usize,
+    /// `None`, the default: whoever is expected to cost less does an operation, the CPU or a device. What is expected comes from
+    /// running estimates for each kind and size ([`choice`](crate::choice)), which begin with [modelled
+    /// figures](crate::Builder::calibration), and from what is in flight in each queue. The reasons that
+    /// [`stats`](crate::stats) gives are [`Cheaper`](crate::stats::Reason::Cheaper), [`Busy`](crate::stats::Reason::Busy)
+    /// and, now and then, [`Explored`](crate::stats::Reason::Explored).
+    ///
+    /// `Some`: nothing is estimated. Operations of fewer bytes than this are done by the CPU at once, and the others by a device,
+    /// as long as there is room. 0 gives the device everything, for instance to try it, or a software one. (Among more than 64
+    /// queues nobody chooses: then `None` is 4 KiB.)
+    ///
+    /// For a batch, the bytes of all members together count, as those of one operation. What an operation itself says comes
+    /// first: `device_only`, or that the CPU is to do it.
+    pub min_device_size: Option<usize>,
     /// How many operations a lane collects, at most 64, before it sends them to its queue, together: by one BATCH descriptor,
     /// or one `write(2)`. An operation that finds nothing in flight on its lane is sent at once. The others are sent
     /// when there are so many, when what was in flight has completed, when one of them is polled again, before
@@ -82,6 +92,11 @@ pub struct Policy {
     pub split_blocking: Split,
 }
 
+impl Policy {
+    /// In place of a choice, where there can be none.
+    pub(crate) const UNASKED_DEVICE_SIZE: usize = 4096;
+}
+
 /// How a thread waits between two looks at a completion record. Every wait is short, and followed by sleeps if
 /// nothing happens for long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,7 +117,7 @@ pub enum Waiting {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            min_device_size: 4096,
+            min_device_size: None,
             batch_limit: 32,
             batch_max_size: 16 << 10,
             retries: 16,

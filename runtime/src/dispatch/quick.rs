@@ -120,6 +120,8 @@ mod tests {
     use idxd_sys::CompletionRecord;
     use proptest::prelude::*;
 
+    use idxd_sys::Descriptor;
+
     use super::*;
 
     fn queues() -> Vec<Capabilities> {

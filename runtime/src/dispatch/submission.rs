@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use idxd_sys::{CompletionRecord, Descriptor};
 
+use super::choice::Decision;
 use crate::accelerator::Accelerator;
 use crate::clock;
 use crate::device::{Admission, Queue};
@@ -16,7 +17,7 @@ use crate::lane::slot::{Cargo, Slot, With};
 use crate::lane::sweep::Effort;
 use crate::lane::{Fate, Lane};
 use crate::shared::Shared;
-use crate::stats::{Event, Reason};
+use crate::stats::{Event, Operation, Reason};
 
 /// A held slot. Where its descriptor went, when, and in which epoch, says the slot's stamp, which is looked at every time.
 #[derive(Clone, Copy, Debug)]
@@ -97,14 +98,22 @@ impl Submission {
         &shared.lanes[self.lane as usize]
     }
 
-    /// Writes `descriptor` into the slot and submits it to queue number `queue`.
+    /// Writes `descriptor` into the slot and submits it to queue number `queue`. `load` is what it does, and to how many
+    /// bytes.
     ///
     /// # Safety
     ///
     /// No descriptor of this slot is out. `descriptor` names the slot's record, and memory that stays valid, and is
     /// not touched against what the descriptor does, until [`Submission::look`] has said `Complete` or `Lost`.
     #[inline]
-    pub(crate) unsafe fn send(&self, shared: &Shared, queue: u32, descriptor: &Descriptor, now: u64) -> Admission {
+    pub(crate) unsafe fn send(
+        &self,
+        shared: &Shared,
+        queue: u32,
+        descriptor: &Descriptor,
+        load: (Operation, u64),
+        now: u64,
+    ) -> Admission {
         let lane = self.lane(shared);
         self.prepare(shared, descriptor);
         let slot = self.slot;
@@ -124,6 +133,9 @@ impl Submission {
         if admission == Admission::Full && shared.makes_room(target) {
             admission = submit();
         }
+        if admission == Admission::Accepted {
+            shared.begun(self.lane, slot, queue, load, now);
+        }
         alert(shared, target, admission);
         admission
     }
@@ -135,7 +147,7 @@ impl Submission {
     }
 
     /// Submits one descriptor from each of several slots of the same lane, together. Says how many are with the device:
-    /// the first ones.
+    /// the first ones. `load` is as for [`send`](Self::send), of each.
     ///
     /// # Safety
     ///
@@ -145,6 +157,7 @@ impl Submission {
         shared: &Shared,
         queue: u32,
         descriptors: &[Descriptor],
+        load: impl Fn(usize) -> (Operation, u64),
         now: u64,
     ) -> (usize, Admission) {
         debug_assert!(all.len() == descriptors.len() && all.iter().all(|one| one.lane == all[0].lane));
@@ -166,6 +179,9 @@ impl Submission {
         if accepted == 0 && admission == Admission::Full && shared.makes_room(target) {
             (accepted, admission) = submit();
         }
+        for (number, one) in all[..accepted].iter().enumerate() {
+            shared.begun(one.lane, one.slot, queue, load(number), now);
+        }
         alert(shared, target, admission);
         (accepted, admission)
     }
@@ -184,13 +200,13 @@ impl Submission {
     /// # Safety
     ///
     /// As for [`Submission::send`].
-    pub(crate) unsafe fn resend(&self, shared: &Shared, descriptor: &Descriptor) -> Admission {
+    pub(crate) unsafe fn resend(&self, shared: &Shared, descriptor: &Descriptor, load: (Operation, u64)) -> Admission {
         if shared.is_forked() {
             return Admission::Closed;
         }
         let queue = self.slot(shared).stamped().queue();
         // SAFETY: forwarded.
-        unsafe { self.send(shared, queue, descriptor, clock::now()) }
+        unsafe { self.send(shared, queue, descriptor, load, clock::now()) }
     }
 
     /// Whether a waker was left in the slot.
@@ -218,25 +234,19 @@ impl Submission {
                     lane.collector.unstage(self.slot);
                 }
                 Fate::Runaway if !insist => return Look::Runaway,
-                Fate::Open | Fate::Runaway => return Look::Waiting,
+                Fate::Open | Fate::Runaway => {
+                    shared.seen_pending(self.lane, self.slot);
+                    return Look::Waiting;
+                }
             }
             // The new epoch was published after the quiesce: what is not complete now never will be.
             if lane.status(self.slot) == 0 {
-                self.return_credit(shared);
+                shared.ended(self.slot(shared));
                 return Look::Lost(if shared.is_forked() { Reason::Forked } else { Reason::DeviceLost });
             }
         }
-        self.return_credit(shared);
+        shared.ended(self.slot(shared));
         if self.slot(shared).stamped().with() == With::Nobody { Look::NotTaken } else { Look::Complete }
-    }
-
-    /// Gives back its place in the queue, if it has one of its own. It has ended.
-    #[inline]
-    fn return_credit(&self, shared: &Shared) {
-        let stamp = self.slot(shared).stamped();
-        if stamp.has_credit() {
-            shared.queues[stamp.queue() as usize].return_credit();
-        }
     }
 
     /// Sends it, if it is only collected so far. Otherwise it is as it was.
@@ -262,7 +272,8 @@ impl Submission {
         let place = lane.place(self.slot);
         let done = is_done(place.record.status(), &place.record)?;
         let at = place.slot.submitted_at();
-        self.return_credit(shared);
+        shared.returned(place.slot.stamped());
+        shared.noted_done(self.lane, self.slot, &place.slot);
         lane.release_place(self.slot, place);
         Some((done, at))
     }
@@ -275,6 +286,18 @@ impl Submission {
         if lane.collector.may_have_any() && lane.only_collects(self.slot) {
             shared.flush(self.lane);
         }
+    }
+
+    /// The descriptor that went by this decision has just been accepted; it does the whole operation.
+    #[inline]
+    pub(crate) fn sampled(&self, shared: &Shared, decision: &Decision, load: (Operation, u64), now: u64) {
+        shared.sampled(self.lane, self.slot, decision, load, now);
+    }
+
+    /// It has done the whole operation; before the slot is given back.
+    #[inline]
+    pub(crate) fn seen_done(&self, shared: &Shared) {
+        shared.seen_done(self.lane, self.slot);
     }
 
     /// The completion record.
@@ -331,6 +354,7 @@ impl Submission {
         lane.stats.event(Event::Cancelled);
         if lane.collector.unstage(self.slot) {
             // Nobody has it but the lane.
+            shared.ended(self.slot(shared));
             return self.give_back(shared);
         }
         match self.look(shared, false) {
@@ -375,6 +399,8 @@ impl Submission {
             let until = now + (limits.spin - waited);
             while clock::now() < until {
                 if lane.status(self.slot) != 0 {
+                    // Just now.
+                    shared.seen_pending(self.lane, self.slot);
                     lane.stats.event(Event::InlineCompletions);
                     return true;
                 }

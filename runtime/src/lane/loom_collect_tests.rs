@@ -78,8 +78,8 @@ impl World {
         self.lane.visit(
             slot,
             |_, epoch| self.fate(epoch),
-            |_| {
-                self.credits.fetch_sub(1, Ordering::Relaxed);
+            |stamp| {
+                self.credits.fetch_sub(usize::from(stamp.has_credit()), Ordering::Relaxed);
             },
         )
     }

@@ -44,7 +44,7 @@ use idxd_sys::{CompletionRecord, Descriptor};
 use self::collect::Collector;
 use self::free::{FreeList, Near};
 use self::records::RecordCell;
-use self::slot::{Cargo, NOT_SUBMITTED, Slot, State};
+use self::slot::{Cargo, NOT_SUBMITTED, Slot, Stamp, State};
 use self::wait::Line;
 use self::watch::WatchSet;
 use crate::shared::Home;
@@ -335,8 +335,8 @@ impl Lane {
     }
 
     /// Looks at one watched slot, on behalf of a poller: wakes the future whose record is complete, frees the orphan
-    /// whose record is complete. `fate` says what has become of the queue since a given epoch; `returned` is told about every queue entry that came back.
-    pub(crate) fn visit(&self, index: u32, fate: impl Fn(u32, u32) -> Fate, returned: impl FnOnce(u32)) -> Seen {
+    /// whose record is complete. `fate` says what has become of the queue since a given epoch; `returned` is told of what a device has done with.
+    pub(crate) fn visit(&self, index: u32, fate: impl Fn(u32, u32) -> Fate, returned: impl FnOnce(Stamp)) -> Seen {
         let slot = self.slot(index);
         let word = slot.word();
         match word.state() {
@@ -365,9 +365,7 @@ impl Lane {
                 let Some(cargo) = slot.claim(word) else { return Seen::Gone };
                 self.watched.remove(index);
                 let waker = slot.waker.take();
-                if stamp.has_credit() {
-                    returned(stamp.queue());
-                }
+                returned(stamp);
                 slot.retire();
                 self.free.push(index);
                 // Last, and guarded: these are the user's buffers and their `Drop` may panic.

@@ -245,11 +245,8 @@ fn look_after_waiters(shared: &Shared) -> bool {
 }
 
 fn visit(shared: &Shared, lane: &Lane, index: u32) -> Seen {
-    let seen = lane.visit(
-        index,
-        |queue, epoch| shared.queues[queue as usize].fate(epoch),
-        |queue| shared.queues[queue as usize].return_credit(),
-    );
+    let seen =
+        lane.visit(index, |queue, epoch| shared.queues[queue as usize].fate(epoch), |_| shared.ended(lane.slot(index)));
     match seen {
         Seen::Woken => lane.stats.event(Event::PollerWakes),
         Seen::Reaped => {
@@ -265,6 +262,7 @@ fn visit(shared: &Shared, lane: &Lane, index: u32) -> Seen {
 fn look_after_queues(shared: &Arc<Shared>, pass: &Pass) {
     for (index, (queue, oldest)) in shared.queues.iter().zip(&pass.oldest).enumerate() {
         if let Some((at, epoch)) = *oldest {
+            shared.seen_out(index as u32, at);
             shared.watch_over(queue, epoch, at);
         }
         if queue.is_suspicious() && !queue.is_attended() {

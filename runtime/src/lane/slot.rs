@@ -28,6 +28,7 @@ use std::fmt;
 
 use super::Fate;
 use super::sync::{AtomicU64, AtomicWaker, Ordering, UnsafeCell};
+use crate::dispatch::choice::UNCOUNTED;
 
 /// What a dropped future leaves behind: anything that must live until the device is done, dropped by the reaper.
 pub(crate) trait Cargo: Send {}
@@ -90,17 +91,41 @@ pub(crate) enum With {
     Nobody,
 }
 
-/// Where a slot's descriptor went: index of the queue, the queue's epoch at the time, and how.
+/// Where a slot's descriptor went: the queue's epoch at the time in the upper half; in the lower one, from its lowest bits on, the
+/// index of the queue, what the descriptor counts for in the queue's load, inverted so that 0 is [`UNCOUNTED`], and who has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
 const WITH_SHIFT: u32 = 30;
-const QUEUE_MASK: u64 = (1 << WITH_SHIFT) - 1;
+const CHARGE_SHIFT: u32 = 14;
+const QUEUE_MASK: u64 = (1 << CHARGE_SHIFT) - 1;
+const CHARGE_MASK: u64 = 0xffff << CHARGE_SHIFT;
+
+/// The most queues of an accelerator that a stamp can tell apart.
+pub(crate) const MOST_QUEUES: usize = QUEUE_MASK as usize + 1;
 
 impl Stamp {
+    /// One that counts for nothing.
     #[inline]
     pub(crate) const fn new(queue: u32, epoch: u32, with: With) -> Self {
+        debug_assert!(queue as u64 <= QUEUE_MASK);
         Self((epoch as u64) << 32 | (with as u64) << WITH_SHIFT | queue as u64)
+    }
+
+    /// The same that counts for as much as `other`.
+    #[inline]
+    const fn charged_as(self, other: Self) -> Self {
+        Self(self.0 & !CHARGE_MASK | other.0 & CHARGE_MASK)
+    }
+
+    #[inline]
+    const fn charged(self, charge: u16) -> Self {
+        Self(self.0 & !CHARGE_MASK | ((charge ^ UNCOUNTED) as u64) << CHARGE_SHIFT)
+    }
+
+    #[inline]
+    const fn charge(self) -> u16 {
+        (self.0 >> CHARGE_SHIFT) as u16 ^ UNCOUNTED
     }
 
     #[inline]
@@ -225,15 +250,16 @@ impl Slot {
     /// is waited for.
     #[inline]
     pub(super) fn stamp_sent(&self, stamp: Stamp, now: u64) {
-        self.stamp.store(stamp.0, Ordering::Relaxed);
+        self.stamp.store(stamp.charged_as(self.stamped()).0, Ordering::Relaxed);
         self.submitted_at.store(now, Ordering::Release);
     }
 
     /// Notes that no device has a descriptor that was staged, or will have it; by the thread that has tried to send it.
     #[inline]
     pub(super) fn stamp_not_taken(&self) {
-        let stamp = Stamp::new(self.stamped().queue(), 0, With::Nobody);
-        self.stamp.store(stamp.0, Ordering::Relaxed);
+        let before = self.stamped();
+        let stamp = Stamp::new(before.queue(), 0, With::Nobody);
+        self.stamp.store(stamp.charged_as(before).0, Ordering::Relaxed);
     }
 
     /// Where the descriptor went.
@@ -259,6 +285,20 @@ impl Slot {
     #[inline]
     pub(crate) fn submitted_at(&self) -> u64 {
         self.submitted_at.load(Ordering::Acquire)
+    }
+
+    /// Notes what the descriptor that has just gone, or is about to be staged, counts for; by the holder.
+    #[inline]
+    pub(crate) fn set_charge(&self, charge: u16) {
+        // Whoever else writes this word does so only between staging and the end.
+        let stamp = Stamp(self.stamp.load(Ordering::Relaxed));
+        self.stamp.store(stamp.charged(charge).0, Ordering::Relaxed);
+    }
+
+    /// What the last descriptor counted for; by whoever sees to its end.
+    #[inline]
+    pub(crate) fn charge(&self) -> u16 {
+        self.stamped().charge()
     }
 
     /// HELD to FREE. The caller holds the slot, no descriptor of it is with a device, and it puts the index back on

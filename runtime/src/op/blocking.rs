@@ -168,7 +168,7 @@ impl Blocking<'_> {
         if shared.queues.is_empty() {
             return None;
         }
-        Shares::new(len, self.split, shared.policy.min_device_size)
+        Shares::new(len, self.split, shared.least as usize)
     }
 
     /// # Safety

@@ -73,7 +73,7 @@ impl Submitter for Queue {
 
 fn open(queue: Queue) -> Accelerator {
     let policy = Policy {
-        min_device_size: 0,
+        min_device_size: Some(0),
         spin: Duration::ZERO,
         self_wake: Duration::ZERO,
         dead_after: Duration::from_millis(5),

@@ -87,7 +87,7 @@ impl Liar {
 }
 
 fn accelerator(answer: Answer) -> Accelerator {
-    let policy = Policy { min_device_size: 0, ..Policy::default() };
+    let policy = Policy { min_device_size: Some(0), ..Policy::default() };
     Accelerator::builder().policy(policy).submitter(Liar(answer)).build().unwrap()
 }
 

@@ -80,7 +80,7 @@ fn watched() -> (Bytes, Arc<AtomicBool>) {
 fn accelerator() -> (Accelerator, Stubborn) {
     let queue = Stubborn::default();
     let policy = Policy {
-        min_device_size: 0,
+        min_device_size: Some(0),
         spin: Duration::ZERO,
         self_wake: Duration::ZERO,
         dead_after: Duration::from_millis(5),

@@ -116,8 +116,14 @@ names! {
     pub enum Reason {
         /// There is no usable device.
         NoDevice = "no-device",
-        /// Too small to be worth the way.
+        /// Smaller than the least size that is set for a device.
         BelowThreshold = "below-threshold",
+        /// It is expected to cost less than even an idle device would.
+        Cheaper = "cheaper",
+        /// It is expected to cost less than to wait for what is ahead in the queues.
+        Busy = "busy",
+        /// To see how long the CPU takes. That is tried now and then.
+        Explored = "explored",
         /// No queue offers the operation, the flag or the size.
         Unsupported = "unsupported",
         /// The caller or the configuration asked for the CPU.

@@ -41,6 +41,7 @@ pub(crate) struct KernelQueue {
     file: QueueFile,
     path: SubmissionPath,
     capabilities: Capabilities,
+    distances: Vec<u32>,
     /// Why it is not submitted to by its portal, if that was tried.
     no_portal: Option<Arc<QueueError>>,
     /// The driver's word on whether the queue is enabled, for [`write`](Self::write).
@@ -75,7 +76,14 @@ impl KernelQueue {
         // It stays the same file for as long as the device is there, whatever becomes of the queue.
         let state = File::open(spec.state_file()).ok();
         let (asked, trouble) = (AtomicU64::new(clock::now()), Mutex::default());
-        Ok(Self { spec, file, path, capabilities, no_portal, state, asked, trouble })
+        let distances = Vec::new();
+        Ok(Self { spec, file, path, capabilities, distances, no_portal, state, asked, trouble })
+    }
+
+    /// Says by how many nanoseconds it is farther from some NUMA nodes than from others.
+    pub(crate) fn at_distances(mut self, nanoseconds: Vec<u32>) -> Self {
+        self.distances = nanoseconds;
+        self
     }
 
     fn refuse(&self, error: QueueError) {
@@ -130,6 +138,10 @@ impl fmt::Debug for KernelQueue {
 }
 
 impl Submitter for KernelQueue {
+    fn distances(&self) -> &[u32] {
+        &self.distances
+    }
+
     #[inline]
     unsafe fn submit(&self, descriptors: &[Descriptor]) -> Verdict {
         let instruction = match self.path {

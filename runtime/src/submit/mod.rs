@@ -132,6 +132,12 @@ pub(crate) trait Submitter: Send + Sync + fmt::Debug {
     /// The accelerator is about to go: whoever wants this queue anew should wait a moment.
     fn retire_soon(&self) {}
 
+    /// By how many nanoseconds its operations take longer for callers of NUMA node 0, 1 and so on; empty if that is not known, or
+    /// all the same.
+    fn distances(&self) -> &[u32] {
+        &[]
+    }
+
     /// Why descriptors do not get there by a portal, if that was tried.
     fn no_portal(&self) -> Option<Arc<QueueError>> {
         None

@@ -63,7 +63,7 @@ impl Campaign {
     /// A campaign on all queues of a device.
     pub(crate) fn new(device: &Device, seed: u64) -> Arc<Self> {
         let mut policy = Policy::default();
-        policy.min_device_size = 64;
+        policy.min_device_size = Some(64);
         policy.lanes = 3;
         // Nothing is lost for ever here; whatever takes so long is a bug.
         policy.lost_after = support::PATIENCE * 2;

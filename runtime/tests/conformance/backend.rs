@@ -197,7 +197,7 @@ impl Backend {
 
     fn over(builder: Builder, faults: bool) -> Self {
         let mut policy = Policy::default();
-        policy.min_device_size = 0;
+        policy.min_device_size = Some(0);
         // However often a descriptor faults, the device is to finish it.
         policy.max_resumes = 255;
         policy.lanes = 2;

@@ -53,7 +53,7 @@ fn system_calls_of_an_operation() {
 /// An accelerator whose futures never leave the waiting to the poller: that would be a system call of the waiting.
 fn patient(queue: &Queue, by: SubmitBy) -> Accelerator {
     let mut policy = dsa::Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.self_wake = std::time::Duration::from_secs(10);
     policy.dead_after = std::time::Duration::from_secs(10);
     policy.lost_after = std::time::Duration::from_secs(20);

@@ -127,7 +127,7 @@ impl Queue {
 
     pub(crate) fn accelerator_with(&self, by: SubmitBy, lost_after: Duration) -> Accelerator {
         let mut policy = Policy::default();
-        policy.min_device_size = 0;
+        policy.min_device_size = Some(0);
         policy.max_resumes = 255;
         policy.dead_after = Duration::from_millis(10);
         policy.lost_after = lost_after;

@@ -12,7 +12,7 @@ use super::PATIENCE;
 pub(crate) fn held(queue: WqConfig, set: impl FnOnce(&mut Policy)) -> (Device, Accelerator) {
     let device = Device::new(Config::sapphire_rapids().queue(queue).manual()).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.spin = Duration::ZERO;
     policy.self_wake = PATIENCE * 10;

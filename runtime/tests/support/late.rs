@@ -40,7 +40,7 @@ fn late_on(preset: Config, delay: Duration) -> (Device, Accelerator) {
 fn accelerator(config: Config) -> (Device, Accelerator) {
     let device = Device::new(config.queue(WqConfig::shared(64)).engines(4)).unwrap();
     let mut policy = Policy::default();
-    policy.min_device_size = 0;
+    policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.slots_per_lane = 64;
     policy.spin = Duration::ZERO;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use idxd_sys::{Descriptor, flag, opcode};
 
 use super::super::Route;
+use super::super::choice::Decision;
 use super::super::job::{Extras, Job, Work};
 use super::super::pressure::{Pressure, Turn, is_pressure};
 use super::super::submission::Submission;
@@ -74,6 +75,15 @@ impl BatchFlight {
         Ok(())
     }
 
+    /// Asks once for all members together: they are one operation of the first one's kind. Nothing is learned from it.
+    pub(super) fn ask(&mut self) {
+        let Some(first) = self.members.first().filter(|_| self.route == Route::Auto) else { return };
+        match self.accelerator.shared().ask(first.job.operation(), self.total, self.begun) {
+            Ok(decision) => self.queue = decision.as_ref().and_then(Decision::queue),
+            Err(reason) => self.declined = Some(reason),
+        }
+    }
+
     /// Does not wait for room any more, if it has.
     fn leave(&mut self, how: Event) {
         if let Some(turn) = self.turn.take() {
@@ -97,8 +107,11 @@ impl BatchFlight {
         if shared.is_forked() {
             return Err(Reason::Forked);
         }
-        if self.total < shared.policy.min_device_size as u64 {
+        if self.total < shared.least {
             return Err(Reason::BelowThreshold);
+        }
+        if let Some(reason) = self.declined {
+            return Err(reason);
         }
         let is_turn = self.turn.is_some();
         if !is_turn && shared.waiters.any() {
@@ -110,7 +123,7 @@ impl BatchFlight {
         let mut run = std::mem::take(&mut self.run);
         run.submissions.push(first);
         let mut result = Err(Reason::DeviceLost);
-        for index in shared.queues_from(first.lane) {
+        for index in shared.queues_from(self.queue.unwrap_or(first.lane)) {
             let queue = &shared.queues[index as usize];
             if !queue.is_open() {
                 continue;
@@ -125,10 +138,14 @@ impl BatchFlight {
             }
             let count = run.members.len();
             let slots = &run.submissions[..count];
+            let load = |unit: usize| {
+                let members = &self.members[run.members[unit].clone()];
+                (members[0].job.operation(), members.iter().map(|member| member.job.total()).sum())
+            };
             // SAFETY: the caller's promise covers the buffers; lists and records are in `block`, which lives as long. Each
             // slot is fresh.
             let (accepted, admission) =
-                unsafe { Submission::send_all(slots, shared, index, &run.descriptors, clock::now()) };
+                unsafe { Submission::send_all(slots, shared, index, &run.descriptors, load, clock::now()) };
             if accepted != 0 {
                 self.next = run.members[accepted - 1].end;
                 for (submission, members) in run.submissions.drain(..accepted).zip(run.members.drain(..accepted)) {
@@ -142,6 +159,7 @@ impl BatchFlight {
                 break;
             }
             if admission == Admission::Full {
+                shared.seen_full(index, clock::now());
                 result = Err(Reason::QueueFull);
             }
         }

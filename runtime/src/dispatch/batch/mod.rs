@@ -107,6 +107,9 @@ pub(crate) struct BatchFlight {
     pub(crate) pressure: Option<Pressure>,
     /// Its place among those who wait for room; only while nothing is out.
     turn: Option<Turn>,
+    /// Why no device is to have it, and else the queue that comes first, if somebody has been asked.
+    declined: Option<Reason>,
+    queue: Option<u32>,
     /// Whether a device or the CPU has had anything of it.
     has_begun: bool,
     path: Path,
@@ -131,6 +134,8 @@ impl BatchFlight {
             route: Route::Auto,
             pressure: None,
             turn: None,
+            declined: None,
+            queue: None,
             has_begun: false,
             path: Path::Device,
             begun: 0,
@@ -248,6 +253,7 @@ impl BatchFlight {
                 member.outcome = Some(member.job.outcome());
             }
         }
+        self.ask();
     }
 
     /// The lowest level of anything that is under way.

@@ -156,6 +156,11 @@ impl Calibration {
         Self { machine, times }
     }
 
+    /// Nothing is known.
+    pub(crate) fn without_times(machine: Machine) -> Self {
+        Self { machine, times: Vec::new() }
+    }
+
     /// What has been learned so far, of all size classes with samples, to start from next time.
     pub fn of(machine: Machine, estimates: &Estimates) -> Self {
         let mut times = Vec::new();

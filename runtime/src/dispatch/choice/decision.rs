@@ -22,7 +22,7 @@ pub struct Options {
     /// 32 times more seldom while that takes more than twice as long as the usual side. 0: never; then
     /// what is believed of a side that is not used stays as it is. Default 256.
     pub explore_every: u32,
-    /// Of so many decisions of a lane the completion of one is a sample; rounded up to a power of two, at most 65,536. Default 8.
+    /// Of so many decisions of a lane the completion of one is a sample; rounded up to a power of two, at most 65,536. Default 16.
     pub sample_every: u32,
     /// The side that did the last operation of a size class keeps it until the other is cheaper by more than one part in
     /// two to this power of its own cost. Default 4: a sixteenth. 63 or more: no band.
@@ -153,6 +153,15 @@ impl Seen {
 }
 
 impl Decision {
+    /// The queue, if it is for the device.
+    #[inline]
+    pub(crate) fn queue(&self) -> Option<u32> {
+        match self.choice {
+            Choice::Device(queue) => Some(queue),
+            Choice::Cpu(_) => None,
+        }
+    }
+
     pub(super) const fn cpu(why: Why, sample: bool) -> Self {
         Self { choice: Choice::Cpu(why), sample, wait: 0, distance: 0, explorer: 0, queued: false, at: 0 }
     }

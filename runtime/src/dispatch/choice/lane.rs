@@ -3,9 +3,17 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::KINDS;
+use super::place::CLASSES;
 
 /// The first decisions of a lane, all of which are samples.
 const EAGER: u32 = 64;
+
+/// What has been found out about a size class holds for so many samples of the lane.
+pub(super) const RENEWAL: u32 = 4;
+
+/// Standings of a kind of operation, those that no size class has included: one for each that [`Place::class_of`](super::place::Place::class_of) gives.
+const ROW: usize = 64;
+const _: () = assert!(CLASSES <= ROW);
 
 /// The distance between explorations is doubled so often at most.
 pub(super) const MOST_DOUBLINGS: u32 = 5;
@@ -26,13 +34,50 @@ pub(super) struct LaneState {
     explorations: AtomicU32,
     /// How often the distance between two has been doubled.
     doublings: AtomicU32,
+    /// Number of samples.
+    samples: AtomicU32,
     /// The queue to begin with.
     pub(super) home: u32,
     /// For each kind of operation: for each size class, in the lower half whether it has been decided for before, in
     /// the upper half whether it was the device's then.
     sides: [AtomicU64; KINDS],
-    /// For each kind of operation, the size classes that are the CPU's whatever the queues and the company.
-    sure: [AtomicU32; KINDS],
+    /// The node of the callers that the standings hold for.
+    node: AtomicU32,
+    /// For each kind of operation and size class, a [`Standing`].
+    standings: [AtomicU32; KINDS * ROW],
+}
+
+/// What the last sample of a size class has found out about the next ones, until another sample does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing: costs are compared.
+    Open,
+    /// They are the CPU's, whatever the queues and the company.
+    Cpu,
+    /// They are the device's, through the lane's own queue, while the [pressure](super::queue::QueueState::pressure) there is
+    /// below this, whatever the company.
+    Device(u32),
+}
+
+impl Standing {
+    /// As a word: 0 and 1 for the first two.
+    const fn word(self) -> u32 {
+        match self {
+            Self::Open => 0,
+            Self::Cpu => 1,
+            // Nobody says 0 or 1: that would allow for less than a queue ever has in it.
+            Self::Device(limit) => limit,
+        }
+    }
+
+    #[inline]
+    const fn of(word: u32) -> Self {
+        match word {
+            0 => Self::Open,
+            1 => Self::Cpu,
+            limit => Self::Device(limit),
+        }
+    }
 }
 
 /// What one decision is besides.
@@ -54,9 +99,11 @@ impl LaneState {
             random: AtomicU32::new(number.wrapping_mul(0x9e37_79b9) | 1),
             explorations: AtomicU32::new(0),
             doublings: AtomicU32::new(0),
+            samples: AtomicU32::new(0),
             home: if queues == 0 { 0 } else { number % queues as u32 },
             sides: [const { AtomicU64::new(0) }; KINDS],
-            sure: [const { AtomicU32::new(0) }; KINDS],
+            node: AtomicU32::new(u32::MAX),
+            standings: [const { AtomicU32::new(0) }; KINDS * ROW],
         };
         state.postpone(0, explore_every);
         state
@@ -105,17 +152,38 @@ impl LaneState {
         random
     }
 
-    /// Whether a size class has been found to be the CPU's in any case, by the last sample of it.
-    #[inline]
-    pub(super) fn is_sure(&self, kind: usize, class: usize) -> bool {
-        (self.sure[kind].load(Relaxed) >> class) & 1 != 0
+    /// Counts a sample of a size class. Says whether its standing is to be found out: while it is open, and with every
+    /// [`RENEWAL`]th sample of the lane.
+    pub(super) fn is_to_be_settled(&self, kind: usize, class: usize) -> bool {
+        let number = self.samples.load(Relaxed).wrapping_add(1);
+        self.samples.store(number, Relaxed);
+        number.is_multiple_of(RENEWAL) || self.standing(kind, class) == Standing::Open
     }
 
-    pub(super) fn set_sure(&self, kind: usize, class: usize, sure: bool) {
-        let before = self.sure[kind].load(Relaxed);
-        let after = (before & !(1 << class)) | (u32::from(sure) << class);
-        if before != after {
-            self.sure[kind].store(after, Relaxed);
+    /// Whether the standings hold for callers on this node.
+    #[inline]
+    pub(super) fn is_of(&self, node: u32) -> bool {
+        self.node.load(Relaxed) == node
+    }
+
+    /// Forgets all standings if the node is another one.
+    pub(super) fn move_to(&self, node: u32) {
+        if !self.is_of(node) {
+            self.standings.iter().for_each(|standing| standing.store(Standing::Open.word(), Relaxed));
+            self.node.store(node, Relaxed);
+        }
+    }
+
+    /// What is known of a size class by the last sample of it.
+    #[inline]
+    pub(super) fn standing(&self, kind: usize, class: usize) -> Standing {
+        Standing::of(self.standings[kind * ROW + class].load(Relaxed))
+    }
+
+    pub(super) fn set_standing(&self, kind: usize, class: usize, standing: Standing) {
+        let (place, word) = (&self.standings[kind * ROW + class], standing.word());
+        if place.load(Relaxed) != word {
+            place.store(word, Relaxed);
         }
     }
 

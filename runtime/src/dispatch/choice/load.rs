@@ -21,11 +21,11 @@ impl Load {
         Self { bytes: AtomicU64::new(0), operations: AtomicU64::new(0) }
     }
 
-    /// An operation of `bytes` bytes goes into the queue.
+    /// An operation of `bytes` bytes goes into the queue. Says how many were in it.
     #[inline]
-    pub fn begin(&self, bytes: u64) {
+    pub fn begin(&self, bytes: u64) -> u64 {
         self.bytes.fetch_add(bytes, Relaxed);
-        self.operations.fetch_add(1, Relaxed);
+        self.operations.fetch_add(1, Relaxed)
     }
 
     /// An operation of `bytes` bytes has left it, by whatever end.
@@ -39,6 +39,12 @@ impl Load {
         let bytes_before = self.bytes.fetch_sub(bytes, Relaxed);
         let operations_before = self.operations.fetch_sub(1, Relaxed);
         debug_assert!(bytes_before >= bytes && operations_before >= 1, "the end of an operation that had not begun");
+    }
+
+    /// Bytes and operations, as they are counted.
+    #[inline]
+    pub(super) fn raw(&self) -> (u64, u64) {
+        (self.bytes.load(Relaxed), self.operations.load(Relaxed))
     }
 
     /// Bytes in flight.

@@ -23,21 +23,22 @@
 //!
 //! # What it costs
 //!
-//! A decision takes no lock, allocates nothing, divides nothing and uses no floating point. All atomics are relaxed:
+//! A decision takes no lock, allocates nothing and uses no floating point; it divides only where a sample has made it look anew. All atomics are relaxed:
 //! nothing is ordered by them, and a decision from numbers that do not fit together is merely a worse one. What is written
 //! on the way lies in the lane's own cache lines, but for the load of the chosen queue. Of the completions of a lane one
 //! in [`Options::sample_every`] updates estimates.
 //!
-//! Sizes that have been found to be the CPU's whatever the queues and the company are decided without a comparison, in
-//! some 35 instructions, until the next sample of that size says otherwise. A comparison with one queue takes some 270, and a decision for
-//! the device with all its notes some 360.
+//! A sample of a size class also finds out whether the next ones need a comparison at all: whether they are the CPU's whatever the
+//! queues and the company, or the device's while there is little in the lane's own queue. Such decisions take some 20
+//! and 40 instructions ([`Chooser::choose_quickly`]), until another sample of that size says otherwise, the queue is busier than that, late, or
+//! closed. A comparison with one queue takes some 270.
 //!
 //! # What it does not do
 //!
 //! It does not know which queues share engines; two of one group look independent, and the lateness of each tells of
 //! the other. It does not split one operation between device and CPU.
 //!
-//! It does not hear of an operation that is overdue before it completes.
+//! Of an operation that is overdue it hears only if somebody tells it ([`Chooser::overdue`]).
 //!
 //! ```
 //! use dsa::choice::{Choice, Chooser, Inputs, Options, QueueSetup};
@@ -56,19 +57,23 @@
 #![forbid(unsafe_code)]
 
 mod calibration;
+mod charge;
 mod chooser;
 mod decision;
 mod defaults;
 mod estimates;
 mod lane;
 mod load;
+mod notes;
 mod place;
 mod profile;
 mod queue;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use calibration::{Calibration, Machine, Measure, Measured, Mismatch};
+pub(crate) use charge::{Charge, UNCOUNTED};
 pub use chooser::Chooser;
 pub use decision::{Choice, Decision, Force, Inputs, Options, Seen, Why};
 pub use estimates::{Estimates, Quantity};

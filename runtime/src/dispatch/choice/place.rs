@@ -32,6 +32,12 @@ impl Place {
         }
     }
 
+    /// [`class`](Self::class) by itself, and for sizes beyond the last class a number that none has, at most 57.
+    #[inline]
+    pub(super) fn class_of(bytes: u64) -> usize {
+        ((bytes | 1 << LOWEST).ilog2() - LOWEST) as usize
+    }
+
     /// The class whose power of two is nearer.
     #[inline]
     pub(super) fn nearest(self) -> usize {
@@ -66,6 +72,15 @@ mod tests {
         for bytes in [(1 << 31) + 1, 3 << 31, u64::MAX] {
             assert_eq!(Place::of(bytes), Place { class: CLASSES - 1, fraction: 0 });
         }
+    }
+
+    #[test]
+    fn the_class_by_itself_is_the_same_in_range_and_none_beyond() {
+        for bytes in (0..200_000u64).chain((0..1000).map(|step| (1 << 31) - 1 - step * step)) {
+            assert_eq!(Place::class_of(bytes), Place::of(bytes).class, "{bytes}");
+        }
+        assert_eq!((Place::class_of(1 << 31), Place::class_of((1 << 32) - 1)), (CLASSES - 1, CLASSES - 1));
+        assert_eq!((Place::class_of(1 << 32), Place::class_of(u64::MAX)), (CLASSES, 57));
     }
 
     #[test]

@@ -21,6 +21,14 @@ const CHARGE_BITS: u32 = 4;
 const HALF_LIFE_BITS: u32 = 20;
 /// The longest time that a queue is taken to be late: a second.
 const LATEST: u64 = 1_000_000_000 * PICOS;
+/// What an operation counts for in [`QueueState::pressure`] beside its bytes, as a power of two.
+const OPERATION_BITS: u32 = 9;
+/// The unit of [`QueueState::pressure`], in bytes of a copy, as a power of two.
+const PRESSURE_BITS: u32 = 6;
+/// More than any pressure that is allowed for: of a queue that is closed.
+const CLOSED: u64 = 1 << 62;
+/// An operation is overdue once it has been out for twice as long as all that is in flight takes, and so many nanoseconds.
+const GRACE: u64 = 50_000;
 
 /// A queue, for [`Chooser::new`](super::Chooser::new).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +101,9 @@ struct Traffic {
     load: Load,
     /// When the device will have done what it has been given, in picoseconds by the callers' clock.
     busy_until: AtomicU64,
+    /// The lateness as of the last sample in bytes of a copy, so that a look at this one line tells all; [`CLOSED`] besides while
+    /// the queue is.
+    handicap: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -108,7 +119,7 @@ struct Lateness {
 }
 
 /// What a queue adds to an operation's latency, in picoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Delay {
     /// For what is ahead of it.
     pub(super) wait: u64,
@@ -134,7 +145,11 @@ impl QueueState {
         let copy = service(Operation::Copy, long);
         let charge = |kind: usize| ((service(Operation::ALL[kind], long) << CHARGE_BITS) / copy).clamp(1, 256) as u32;
         Self {
-            traffic: CachePadded::new(Traffic { load: Load::new(), busy_until: AtomicU64::new(0) }),
+            traffic: CachePadded::new(Traffic {
+                load: Load::new(),
+                busy_until: AtomicU64::new(0),
+                handicap: AtomicU64::new(0),
+            }),
             lateness: CachePadded::new(Lateness {
                 pace: AtomicU32::new(1 << PACE_BITS),
                 row: AtomicI32::new(0),
@@ -151,16 +166,24 @@ impl QueueState {
 
     /// What an operation counts for in the load.
     #[inline]
-    fn charge(&self, kind: usize, bytes: u64) -> u64 {
+    pub(super) fn charge(&self, kind: usize, bytes: u64) -> u64 {
         (bytes.min(1 << 40) * u64::from(self.charges[kind])) >> CHARGE_BITS
     }
 
-    /// An operation goes into the queue, at `now` nanoseconds.
+    /// An operation goes into the queue, at `now` nanoseconds, that counts for so much.
     #[inline]
-    pub(super) fn begin(&self, kind: usize, bytes: u64, now: u64) {
-        let charge = self.charge(kind, bytes);
-        self.traffic.load.begin(charge);
+    pub(super) fn begin(&self, charge: u64, now: u64) {
+        let ahead = self.traffic.load.begin(charge);
         let (service, now) = (self.time(charge, 1), now.saturating_mul(PICOS));
+        if ahead == 0 {
+            // If somebody else begins one as well at this moment, one of the two is forgotten.
+            return self.traffic.busy_until.store(now.saturating_add(service), Relaxed);
+        }
+        self.queue_up(service, now);
+    }
+
+    /// Notes the service of an operation that goes into a queue with others in it, at `now` picoseconds.
+    fn queue_up(&self, service: u64, now: u64) {
         let busy = self.traffic.busy_until.load(Relaxed);
         // What has been believed too slow must not add up: everything in flight is the most that can be ahead.
         let most = self.time(self.traffic.load.bytes().min(1 << 44), self.traffic.load.operations().min(1 << 20));
@@ -173,8 +196,53 @@ impl QueueState {
 
     /// It has left the queue.
     #[inline]
-    pub(super) fn end(&self, kind: usize, bytes: u64) {
-        self.traffic.load.end(self.charge(kind, bytes));
+    pub(super) fn end(&self, charge: u64) {
+        self.traffic.load.end(charge);
+    }
+
+    /// How much speaks against this queue: what is in flight, and by how much it was late. To be compared with what
+    /// [`allowance`](Self::allowance) has said of a time.
+    #[inline]
+    pub(super) fn pressure(&self) -> u64 {
+        let Traffic { load, handicap, .. } = &*self.traffic;
+        let (bytes, operations) = load.raw();
+        // What is below 0 by mistake looks like much here.
+        bytes.wrapping_add(operations << OPERATION_BITS).wrapping_add(handicap.load(Relaxed)) >> PRESSURE_BITS
+    }
+
+    /// A [`pressure`](Self::pressure) below which nobody waits for longer than `picoseconds`: the lowest one for which that is sure.
+    pub(super) fn allowance(&self, picoseconds: u64) -> u64 {
+        (self.bytes_in(picoseconds) >> PRESSURE_BITS).min(1 << 31)
+    }
+
+    /// What the device does in a time for certain, in bytes of a copy.
+    fn bytes_in(&self, picoseconds: u64) -> u64 {
+        let unit = self.time(1 << OPERATION_BITS, 0).max(self.time(0, 1)).max(1);
+        (picoseconds.min(1 << 52) << OPERATION_BITS) / unit
+    }
+
+    /// What the way costs a caller on `node`, in picoseconds.
+    #[inline]
+    pub(super) fn distance(&self, node: u32) -> u64 {
+        self.distances.get(node as usize).copied().unwrap_or(0)
+    }
+
+    /// Takes note that the queue is closed, or open.
+    pub(super) fn set_open(&self, open: bool) {
+        if open {
+            self.traffic.handicap.fetch_and(!CLOSED, Relaxed);
+        } else {
+            self.traffic.handicap.fetch_or(CLOSED, Relaxed);
+        }
+    }
+
+    /// Forgets lateness by its age.
+    pub(super) fn refresh(&self, now: u64) {
+        let bytes = self.bytes_in(self.excess(now));
+        if bytes != self.traffic.handicap.load(Relaxed) {
+            let changed = |before| Some((before & CLOSED) | bytes);
+            _ = self.traffic.handicap.fetch_update(Relaxed, Relaxed, changed);
+        }
     }
 
     pub(super) fn load(&self) -> &Load {
@@ -188,7 +256,7 @@ impl QueueState {
         Delay {
             wait: self.wait(operations, kind, bytes, now),
             queued: operations >= self.engines,
-            distance: self.distances.get(node as usize).copied().unwrap_or(0),
+            distance: self.distance(node),
             excess: self.excess(now),
         }
     }
@@ -231,6 +299,7 @@ impl QueueState {
     fn set_excess(&self, picoseconds: u64, now: u64) {
         self.lateness.excess.store(picoseconds.min(LATEST), Relaxed);
         self.lateness.since.store(now, Relaxed);
+        self.refresh(now);
     }
 
     /// An operation that had others ahead of it, and was expected to wait for `wait`, was late by so many picoseconds, or
@@ -272,5 +341,15 @@ impl QueueState {
     pub(super) fn note_refused(&self, now: u64) {
         let excess = self.excess(now);
         self.set_excess(excess + (excess >> 1).max(2_000 * PICOS), now);
+    }
+
+    /// An operation has been out for `age` nanoseconds. If that cannot be, with what is in flight, the queue is late by it.
+    pub(super) fn note_overdue(&self, age: u64, now: u64) {
+        let load = self.load();
+        let usual = self.time(load.bytes().min(1 << 44), load.operations().min(1 << 20)) / PICOS;
+        let age = age.saturating_sub(usual.saturating_mul(2));
+        if age > GRACE {
+            self.set_excess(self.excess(now).max(age.saturating_mul(PICOS)), now);
+        }
     }
 }

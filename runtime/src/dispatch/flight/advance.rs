@@ -2,6 +2,7 @@
 
 use std::mem::ManuallyDrop;
 
+use super::super::choice::Decision;
 use super::super::job::{Absorbed, Outcome, Piece};
 use super::super::pressure::{Pressure, Turn, is_pressure};
 use super::super::slices;
@@ -102,7 +103,10 @@ impl<J: Load> Flight<J> {
     /// As for [`Flight::poll`]; nothing is out.
     #[inline]
     unsafe fn slice(&mut self, accelerator: &Accelerator) -> Option<Outcome> {
-        let rates = &accelerator.shared().rates;
+        let shared = accelerator.shared();
+        let rates = &shared.rates;
+        let sample = shared.sample_for_cpu(self.job.operation(), self.job.left());
+        let since = sample.as_ref().map(|_| clock::now());
         let (piece, outcome) = match rates.ticks() {
             // What is small takes as long as it takes.
             Some(ticks) if self.job.left() > slices::LEAST => {
@@ -120,6 +124,9 @@ impl<J: Load> Flight<J> {
                 (piece, unsafe { self.job.run(piece) })
             }
         };
+        if let (Some(sample), Some(since)) = (&sample, since) {
+            shared.seen_on_cpu(sample, piece, clock::now().saturating_sub(since));
+        }
         match self.job.absorb(piece, outcome) {
             Absorbed::Done(outcome) => Some(outcome),
             Absorbed::More | Absorbed::Refine => None,
@@ -140,7 +147,7 @@ impl<J: Load> Flight<J> {
         if shared.queues.is_empty() {
             return Err(Reason::NoDevice);
         }
-        if !self.options.contains(Options::DEVICE) && self.job.total() < shared.policy.min_device_size as u64 {
+        if !self.options.contains(Options::DEVICE) && self.job.total() < shared.least {
             return Err(Reason::BelowThreshold);
         }
         if self.job.is_for_cpu() {
@@ -153,11 +160,16 @@ impl<J: Load> Flight<J> {
         if !is_turn && shared.waiters.any() {
             return Err(Reason::QueueFull);
         }
+        let now = if is_turn { clock::now() } else { self.begun };
+        // Who has waited for a device wants it.
+        let load = (self.job.operation(), self.job.total());
+        let is_asked = !is_turn && !self.options.contains(Options::DEVICE);
+        let decision = if is_asked { shared.ask(load.0, load.1, now)? } else { None };
         let slot = if is_turn { Submission::acquire_anywhere(shared) } else { Submission::acquire(shared) };
         let submission = slot.ok_or(Reason::NoSlot)?;
-        let now = if is_turn { clock::now() } else { self.begun };
         let mut reason = Reason::DeviceLost;
-        for index in shared.queues_from(submission.lane) {
+        let first = decision.as_ref().and_then(Decision::queue).unwrap_or(submission.lane);
+        for index in shared.queues_from(first) {
             let queue = &shared.queues[index as usize];
             if !queue.is_open() {
                 continue;
@@ -173,12 +185,20 @@ impl<J: Load> Flight<J> {
                 continue;
             };
             // SAFETY: the caller's promise; nothing is out on a fresh slot.
-            match unsafe { submission.send(shared, index, &descriptor, now) } {
+            match unsafe { submission.send(shared, index, &descriptor, (load.0, piece), now) } {
                 Admission::Accepted => {
+                    if let Some(decision) =
+                        decision.filter(|one| one.queue() == Some(index) && piece == self.job.left())
+                    {
+                        submission.sampled(shared, &decision, load, now);
+                    }
                     self.stage = Stage::Out(submission, Piece::new(piece));
                     return Ok(());
                 }
-                Admission::Full => reason = Reason::QueueFull,
+                Admission::Full => {
+                    shared.seen_full(index, now);
+                    reason = Reason::QueueFull;
+                }
                 Admission::Closed => {}
             }
         }

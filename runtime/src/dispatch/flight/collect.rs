@@ -59,6 +59,7 @@ impl<J: Load> Flight<J> {
             Absorbed::Done(outcome) => Next::Done(outcome),
             Absorbed::Refine => Next::Refine,
         };
+        submission.seen_done(shared);
         self.stage = Stage::Ended;
         submission.free(shared);
         next
@@ -78,7 +79,7 @@ impl<J: Load> Flight<J> {
         let described = self.job.describe(piece, self.extras(submission.record_addr(shared), caps), caps);
         let admission = match &described {
             // SAFETY: the caller's promise.
-            Ok(descriptor) => unsafe { submission.resend(shared, descriptor) },
+            Ok(descriptor) => unsafe { submission.resend(shared, descriptor, (self.job.operation(), piece)) },
             Err(_) => Admission::Closed,
         };
         if admission == Admission::Accepted {
@@ -124,7 +125,7 @@ impl<J: Load> Flight<J> {
                 self.resumes += 1;
                 touch(&self.job.operands(), &completion);
                 // SAFETY: the continuation names a part of what the caller has promised; nothing is out.
-                let admission = unsafe { submission.resend(shared, &rest) };
+                let admission = unsafe { submission.resend(shared, &rest, (self.job.operation(), piece.size)) };
                 if admission == Admission::Accepted {
                     lane.stats.event(Event::Resumes);
                     self.stage = Stage::Out(submission, piece);

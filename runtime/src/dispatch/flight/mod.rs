@@ -21,6 +21,7 @@
 //! * `wait`: the two ways of waiting.
 
 mod advance;
+mod asked;
 mod collect;
 mod load;
 mod quick;

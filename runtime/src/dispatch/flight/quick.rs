@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use super::super::job::{Piece, Plain, Work};
+use super::super::job::{Piece, Plain, Quick, Work};
 use super::super::quick::{self, Templates};
 use super::super::submission::Submission;
 use super::{Flight, Options, Stage, count_latency, is_sampled};
@@ -53,7 +53,11 @@ impl Flight<Plain> {
         let quick = self.job.quick();
         let head = if self.options.is_empty() { templates.admit(&quick, false) } else { self.told(templates) };
         // While others wait for room it is theirs.
-        if head == 0 || !shared.admits() {
+        if head == 0 {
+            // SAFETY: the caller's promise.
+            return unsafe { self.launch_asking(accelerator) };
+        }
+        if !shared.admits() {
             return false;
         }
         // SAFETY: the template was made of the queue that has this number.
@@ -83,7 +87,7 @@ impl Flight<Plain> {
         // SAFETY: as in `launch_quickly`.
         unsafe {
             place.fill(quick::describe(&quick, head, place.record.addr()));
-            let is_staged = self.stage_quickly(shared, lane, queue, near.index, quick.len);
+            let is_staged = self.stage_quickly(shared, lane, queue, near.index, &quick);
             !is_staged && self.submit_quickly(lane, queue, near, place)
         }
     }
@@ -122,7 +126,15 @@ impl Flight<Plain> {
     /// # Safety
     ///
     /// As for [`submit_quickly`](Self::submit_quickly).
-    unsafe fn stage_quickly(&mut self, shared: &Shared, lane: &Lane, queue: &Queue, slot: u32, len: u64) -> bool {
+    pub(super) unsafe fn stage_quickly(
+        &mut self,
+        shared: &Shared,
+        lane: &Lane,
+        queue: &Queue,
+        slot: u32,
+        quick: &Quick,
+    ) -> bool {
+        let len = quick.len;
         if len > shared.policy.batch_max_size as u64 || !lane.has_company(slot) || !shared.may_collect(queue) {
             return false;
         }
@@ -130,6 +142,7 @@ impl Flight<Plain> {
         // Its stamp will say when it was sent.
         self.begun = now;
         lane.slot(slot).stamp_staged(lane.home.queue, now);
+        shared.begun(lane.home.lane, slot, lane.home.queue, (quick.kind.operation(), len), now);
         self.stage = Stage::Out(Submission::of(lane.home.lane, slot), Piece::new(len));
         // SAFETY: the caller's promise. Until the flight has ended or is detached it keeps what the job works on.
         if unsafe { lane.collector.stage(slot) } {
@@ -180,7 +193,7 @@ impl Flight<Plain> {
 /// Counts an operation that a device has done.
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
-fn count_quickly(lane: &Lane, operation: Operation, bytes: u64, begun: impl FnOnce() -> u64) {
+pub(super) fn count_quickly(lane: &Lane, operation: Operation, bytes: u64, begun: impl FnOnce() -> u64) {
     let before = lane.stats.operation(Path::Device, operation, bytes);
     if is_sampled(before, bytes) {
         count_latency(lane, Path::Device, begun());

@@ -28,11 +28,80 @@ fn a_size_that_is_surely_the_cpus_stays_so_only_while_it_is() {
     let device = |count| (0..count).filter(|_| chooser.choose(&copy(1024)).choice == Choice::Device(0)).count();
     assert_eq!(device(1_000), 0);
     chooser.estimates().set(Operation::Copy, super::super::Quantity::Cpu, 1024, 5_000_000);
-    // At the next sample, which is less than twice the sampling interval away.
-    _ = device(2 * plain().sample_every);
+    // With the sample that renews it, each less than twice the sampling interval away.
+    _ = device(2 * plain().sample_every * super::super::lane::RENEWAL);
     assert_eq!(device(1_000), 1_000);
     chooser.estimates().set(Operation::Copy, super::super::Quantity::Cpu, 1024, 50_000);
+    _ = device(2 * plain().sample_every * super::super::lane::RENEWAL);
     assert_eq!(device(1_000), 0);
+}
+
+/// What is remembered as the device's is what a comparison would say, whatever is in the queues: both choosers have the same load.
+#[test]
+fn a_size_that_is_surely_the_devices_is_so_only_while_the_queue_is_not_busy() {
+    let (remembers, fresh) = (chooser(1, 1, &plain()), || chooser(1, 1, &plain()));
+    for _ in 0..1_000 {
+        assert_eq!(remembers.choose(&copy(64 << 10)).choice, Choice::Device(0));
+    }
+    let short = |chooser: &Chooser| {
+        let quick = chooser.choose_quickly(0, Operation::Copy, 64 << 10);
+        if quick.is_none() {
+            _ = chooser.choose(&copy(64 << 10));
+        }
+        quick
+    };
+    let quick = (0..1_000).filter(|_| short(&remembers) == Some(Choice::Device(0))).count();
+    // The others are samples.
+    assert!((900..1_000).contains(&quick), "{quick}");
+    let mut sides = Vec::new();
+    for ahead in 0..200 {
+        let compared = fresh();
+        (0..=ahead).for_each(|_| compared.begin(&to_queue(0), Operation::Copy, 4 << 10));
+        remembers.begin(&to_queue(0), Operation::Copy, 4 << 10);
+        let expected = compared.choose(&copy(64 << 10)).choice;
+        assert_eq!(remembers.choose(&copy(64 << 10)).choice, expected, "{ahead}");
+        assert!((0..40).all(|_| short(&remembers).is_none_or(|choice| choice == expected)), "{ahead}");
+        sides.push(expected);
+    }
+    assert_eq!((sides[0], sides[199]), (Choice::Device(0), Choice::Cpu(Why::Busy)));
+}
+
+#[test]
+fn what_is_remembered_does_not_outlive_an_open_queue() {
+    let chooser = chooser(2, 1, &plain());
+    (0..200).for_each(|_| _ = chooser.choose(&copy(1 << 20)));
+    let quickly = || {
+        let quick = || chooser.choose_quickly(0, Operation::Copy, 1 << 20);
+        // One without an answer may be a sample.
+        quick().or_else(|| {
+            _ = chooser.choose(&copy(1 << 20));
+            quick()
+        })
+    };
+    assert_eq!(quickly(), Some(Choice::Device(0)));
+    chooser.set_open(0, false);
+    assert_eq!(quickly(), None);
+    assert_eq!(chooser.choose(&copy(1 << 20)).choice, Choice::Device(1));
+    chooser.set_open(0, true);
+    assert_eq!(quickly(), Some(Choice::Device(0)));
+}
+
+/// A queue that is late is left at once, not at the next sample, and is nobody's own any more while it is.
+#[test]
+fn an_operation_that_is_overdue_makes_its_queue_late() {
+    let chooser = chooser(2, 1, &plain());
+    let at = |now| chooser.choose(&Inputs { now, ..copy(1 << 20) }).choice;
+    (1..200).for_each(|now| assert_eq!(at(now), Choice::Device(0)));
+    chooser.begin(&to_queue(0), Operation::Copy, 1 << 20);
+    // 1 MiB takes 34 us: after a tenth of a millisecond nothing can be said yet.
+    chooser.overdue(0, 100_000, 100_000);
+    assert_eq!(chooser.lateness(0, 100_000), 0);
+    chooser.overdue(0, 10_000_000, 10_000_000);
+    assert_eq!(at(10_000_000), Choice::Device(1));
+    assert!(chooser.lateness(0, 10_000_000) > 9_000_000);
+    // And it is tried again.
+    assert_eq!(at(60_000_000), Choice::Device(0));
+    chooser.overdue(7, 1, 1);
 }
 
 #[test]
