@@ -12,12 +12,20 @@ use std::time::Instant;
 /// Ticks since some moment before the process used this module.
 #[expect(clippy::inline_always, reason = "measured in instructions")]
 #[inline(always)]
+#[cfg(not(dsa_shuttle))]
 pub(crate) fn now() -> u64 {
     // In one comparison: neither 0 nor `SYSTEM`.
     if RATE.load(Ordering::Relaxed).wrapping_sub(1) < SYSTEM - 1 { idxd_sys::instr::rdtsc() } else { otherwise() }
 }
 
+/// The same, of a model.
+#[cfg(dsa_shuttle)]
+pub(crate) fn now() -> u64 {
+    system()
+}
+
 /// The same, where it has not been measured yet, or is not to be used.
+#[cfg(not(dsa_shuttle))]
 #[cold]
 fn otherwise() -> u64 {
     if rate() == SYSTEM { system() } else { idxd_sys::instr::rdtsc() }

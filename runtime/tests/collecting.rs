@@ -413,6 +413,27 @@ fn a_drain_waits_for_what_was_collected() {
     assert!(copies.iter_mut().all(|copy| poll_once(copy).is_ready()));
 }
 
+/// A round of many copies is one batch, at the end of the poll that has launched it.
+#[test]
+fn a_round_of_many_copies_goes_together() {
+    let (device, acc) = held(WqConfig::shared(16), policy());
+    let pairs = (0..20u8).map(|byte| (vec![byte; LEN], vec![0; LEN]));
+    let mut copies = acc.copy_many(pairs.collect::<Vec<_>>()).concurrency(8);
+    assert!(poll_once(&mut copies).is_pending());
+    assert_eq!(sent(&acc), (2, 1, 7));
+    let results = loop {
+        device.run_until_idle();
+        if let Poll::Ready(results) = poll_once(&mut copies) {
+            break results;
+        }
+    };
+    for (byte, result) in (0..).zip(results) {
+        assert_same(&result.unwrap().1, &[byte; LEN], "copy");
+    }
+    assert_eq!(acc.stats().total_operations(Path::Device), 20);
+    all_is_back(&device, &acc, 16);
+}
+
 /// A worker that blocks in another operation does not poll meanwhile.
 #[test]
 fn a_blocking_call_sends_what_was_collected() {

@@ -187,6 +187,12 @@ impl Accelerator {
         &self.0.shared
     }
 
+    /// Whether there is no other handle, not even one that an operation has.
+    #[cfg(all(test, dsa_shuttle))]
+    pub(crate) fn is_only_handle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// What is shared, for somebody who is not to keep it alive.
     pub(crate) fn downgrade(&self) -> Weak<Shared> {
         Arc::downgrade(&self.0.shared)

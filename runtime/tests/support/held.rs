@@ -14,6 +14,8 @@ pub(crate) fn held(queue: WqConfig, set: impl FnOnce(&mut Policy)) -> (Device, A
     let mut policy = Policy::default();
     policy.min_device_size = Some(0);
     policy.lanes = 1;
+    // What is polled is with the device at once.
+    policy.batch_limit = 1;
     policy.spin = Duration::ZERO;
     policy.self_wake = PATIENCE * 10;
     policy.dead_after = PATIENCE * 10;

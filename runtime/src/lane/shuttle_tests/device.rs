@@ -16,7 +16,7 @@ use shuttle::sync::{Condvar, Mutex};
 use super::ledger::Ledger;
 use crate::descriptor::Capabilities;
 use crate::lane::sync::step;
-use crate::submit::emulated::Emulated;
+use crate::submit::emulated;
 use crate::submit::{SubmissionPath, Submitter, Verdict};
 
 /// Longest transfer of a descriptor.
@@ -76,7 +76,7 @@ impl Machine {
         let config = Config::sapphire_rapids().queue(queue.max_transfer_size(PIECE as u64)).engines(1).manual();
         let device = Device::new(config).expect("a valid configuration");
         let client = Arc::new(device.open(0).expect("it is enabled"));
-        let capabilities = Emulated::new(Arc::clone(&client)).capabilities();
+        let capabilities = emulated::queue(Arc::clone(&client)).capabilities();
         let portal = Portal { waiting: Vec::new(), is_dead: false, is_closed: false, is_over: false };
         let refusals = if temper == Temper::Stubborn { thread_rng().gen_range(1..3) } else { 0 };
         Arc::new(Self {

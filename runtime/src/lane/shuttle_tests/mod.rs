@@ -37,6 +37,9 @@ use crate::stats::{Event, Stats};
 /// Steps after which an execution is stuck. The longest of a sound runtime take a tenth of that.
 const STEPS: usize = 1_000_000;
 
+/// What a lane with company does.
+const COLLECTED: &[Event] = &[Event::Collected];
+
 /// What one execution consists of.
 #[derive(Clone, Copy)]
 struct Scale {
@@ -52,6 +55,8 @@ struct Scale {
 const SMALL: Scale = Scale { submitters: 1, operations: 2, slots: 1, temper: Some(Temper::Sound), is_hasty: false };
 /// More threads than slots, and whatever can go wrong.
 const LARGE: Scale = Scale { submitters: 3, operations: 3, slots: 2, temper: None, is_hasty: false };
+/// Slots for all: what is submitted finds company, is collected, and sent by whoever comes to it.
+const CROWD: Scale = Scale { submitters: 3, operations: 3, slots: 6, temper: None, is_hasty: false };
 /// What is dropped while a worker and the poller look at it.
 const HASTY: Scale = Scale { submitters: 1, operations: 1, slots: 1, temper: Some(Temper::Sound), is_hasty: true };
 
@@ -158,10 +163,21 @@ fn shuttle_nothing_is_left_behind_in_haste_with_few_changes_of_threads() {
     explore(scheduler, HASTY, &[Event::Cancelled]);
 }
 
+#[test]
+fn shuttle_what_travels_together_ends_by_itself() {
+    explore(RandomScheduler::new_from_seed(SEED, iterations(25_000)), CROWD, &[SOUND, BAD, COLLECTED].concat());
+}
+
+#[test]
+fn shuttle_what_travels_together_ends_by_itself_with_few_changes_of_threads() {
+    explore(PctScheduler::new_from_seed(SEED, 6, iterations(25_000)), CROWD, &[SOUND, BAD, COLLECTED].concat());
+}
+
 fn policy(scale: Scale) -> Policy {
     let mut draw = thread_rng();
     Policy {
-        min_device_size: 0,
+        min_device_size: Some(0),
+        batch_limit: draw.gen_range(2..5),
         retries: draw.gen_range(0..2),
         pressure: [Pressure::Cpu, Pressure::Wait, Pressure::Fail][draw.gen_range(0..3)],
         max_resumes: draw.gen_range(0..2),
@@ -254,6 +270,14 @@ fn finish(accelerator: Accelerator, ledger: &Ledger, scale: Scale) -> Ending {
         }
         // What was given up comes back when the device gives in, and so do the slots of drains.
         while accelerator.in_flight() != 0 {
+            sleep(Duration::from_millis(10));
+        }
+        // One that was given up has a handle, which goes a little later than its slot.
+        while !accelerator.is_only_handle() {
+            sleep(Duration::from_millis(10));
+        }
+        // Batches that have ended keep theirs until somebody wants one.
+        while !accelerator.shared().reap_lists() {
             sleep(Duration::from_millis(10));
         }
         let queue = &accelerator.shared().queues[0];

@@ -221,7 +221,10 @@ impl<S: StableBuf, D: StableBufMut, I: Iterator<Item = (S, D)>> Future for CopyM
             let results = std::mem::take(&mut this.results);
             return Poll::Ready(results.into_iter().map(|result| result.expect("all have ended")).collect());
         }
-        if !is_through {
+        if is_through {
+            // Everything that travels together is there.
+            this.accelerator.shared().flush_mine();
+        } else {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
