@@ -78,6 +78,12 @@ impl Case {
             around: Some(Body::Alone(runtime::model_later)),
         },
         Self {
+            name: "awaited copy of 64 bytes, one of 32 that are polled together",
+            bound: Some(900),
+            body: Body::Alone(runtime::polled_together),
+            around: Some(Body::Alone(runtime::model_of_batches)),
+        },
+        Self {
             name: "copy of 64 bytes in an awaited batch of 32",
             // Far from the 20 that the submission of each should take.
             bound: Some(1270),
@@ -92,7 +98,7 @@ impl Case {
         },
         Self {
             name: "decision for the device, between two samples",
-            bound: Some(40),
+            bound: Some(45),
             body: Body::Alone(|rounds| decisions::between_samples(rounds, decisions::LONG)),
             around: Some(Body::Alone(decisions::around)),
         },

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dsa::{Accelerator, BatchBuffers, Policy};
@@ -70,6 +70,29 @@ pub(crate) fn one_pending_poll(rounds: u32) {
         assert!(device.run_one());
     }
     assert!(task.poll(&mut cx).is_ready());
+}
+
+/// Copies of 64 bytes, 32 of them polled in turn: one goes by itself, and the others are collected. One round is one copy.
+pub(crate) fn polled_together(rounds: u32) {
+    let device = device(When::Later);
+    let accelerator = accelerator(&device);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut buffers: Vec<_> = (0..BATCH).map(|_| (vec![7u8; SIZE], vec![0u8; SIZE])).collect();
+    let mut copies = Vec::with_capacity(BATCH as usize);
+    for _ in 0..rounds / BATCH {
+        copies.extend(buffers.drain(..).map(|(from, to)| accelerator.copy(from, to)));
+        for copy in &mut copies {
+            assert!(pin!(copy).poll(&mut cx).is_pending());
+        }
+        // The second round of polls sends what is collected.
+        assert!(pin!(&mut copies[1]).poll(&mut cx).is_pending());
+        device.run_until_idle();
+        for mut copy in copies.drain(..) {
+            let Poll::Ready(copied) = pin!(&mut copy).poll(&mut cx) else { unreachable!("all are done") };
+            buffers.push(copied.expect("a plain copy"));
+        }
+        black_box(&buffers);
+    }
 }
 
 /// Copies of 64 bytes, 32 in a batch, that are complete when the first poll looks. One round is one member.
