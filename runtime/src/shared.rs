@@ -198,7 +198,7 @@ impl Shared {
     ///
     /// What is left is the poller's, which has watched over it since it was armed (see [`crate::lane::sweep`]).
     pub(crate) fn before_park(&self, lane: u32, patience: u64) {
-        if !self.lanes[lane as usize].collector.is_empty() {
+        if self.lanes[lane as usize].collector.may_have_any() {
             self.flush(lane);
         }
         let watched = &self.lanes[lane as usize].watched;

@@ -22,6 +22,7 @@ fn policy() -> Policy {
     let mut policy = Policy::default();
     policy.min_device_size = Some(0);
     policy.lanes = 1;
+    policy.batch_min_in_flight = 1;
     policy.slots_per_lane = 64;
     policy.retries = 0;
     policy.spin = Duration::ZERO;
@@ -90,7 +91,7 @@ fn all_is_back(device: &Device, acc: &Accelerator, places: usize) {
     quiet(acc);
     // Each has a slot of its own, and is sent by itself.
     let blocking: Vec<_> = (0..places).map(|_| acc.fill(vec![0; LEN * 8], LEN * 8, 7u8)).collect();
-    let mut fills: Vec<_> = blocking.into_iter().map(|fill| fill.device_only()).collect();
+    let mut fills: Vec<_> = blocking.into_iter().map(dsa::Fill::device_only).collect();
     for fill in &mut fills {
         assert!(poll_once(fill).is_pending(), "there is a place");
     }
@@ -116,6 +117,19 @@ fn what_is_polled_together_goes_together() {
         assert_eq!(acc.stats().total_operations(Path::Device), 6);
         all_is_back(&device, &acc, 8);
     }
+}
+
+#[test]
+fn a_few_are_sent_one_by_one() {
+    let mut policy = policy();
+    policy.batch_min_in_flight = 6;
+    let (device, acc) = held(WqConfig::shared(16), policy);
+    let mut copies = polled(&acc, 6);
+    assert_eq!(sent(&acc), (6, 0, 0));
+    copies.extend(polled(&acc, 3));
+    assert_eq!(sent(&acc), (6, 0, 0), "the seventh has enough before it");
+    finish(&device, &mut copies);
+    assert_eq!(sent(&acc), (7, 1, 3));
 }
 
 #[test]
@@ -226,7 +240,7 @@ fn a_batch_without_room_is_pressure_for_each_of_its_members() {
             let mut first = copy(&acc, 1);
             assert!(poll_once(&mut first).is_pending());
             let mut copies = polled(&acc, 5);
-            assert!(copies.iter().count() == 5 && sent(&acc).0 == 1);
+            assert!(copies.len() == 5 && sent(&acc).0 == 1);
             // The first of them finds out for all.
             let results: Vec<_> = copies.iter_mut().map(poll_once).collect();
             match pressure {
@@ -524,7 +538,7 @@ fn nothing_is_used_up_by_many_rounds() {
             }
         }
         for (byte, mut copy) in flying {
-            while let Poll::Pending = poll_once(&mut copy) {
+            while poll_once(&mut copy).is_pending() {
                 device.run_until_idle();
             }
             let _ = byte;

@@ -252,6 +252,7 @@ fn check(policy: &Policy) -> Result<(), BuildError> {
             usize::MAX,
             "must be at least 1 ms; the value is in microseconds",
         ),
+        ("batch_min_in_flight", policy.batch_min_in_flight, 1, usize::MAX, "must be at least 1"),
         ("batch_limit", policy.batch_limit, 1, collect::MOST, "must be between 1 and 64"),
         ("retries", policy.retries as usize, 0, 1 << 16, "must be at most 65,536"),
         ("max_resumes", policy.max_resumes as usize, 0, 255, "must be at most 255"),

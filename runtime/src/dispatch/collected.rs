@@ -124,7 +124,7 @@ impl Shared {
     /// Sends what the calling thread's lane has collected: it will not be polling for a while.
     pub(crate) fn flush_mine(&self) {
         if let Some(number) = self.lane_if_known()
-            && !self.lanes[number as usize].collector.is_empty()
+            && self.lanes[number as usize].collector.may_have_any()
         {
             self.flush(number);
         }
@@ -135,8 +135,12 @@ impl Shared {
     #[inline(never)]
     pub(crate) fn send_staged(&self, number: u32, slot: u32) {
         let collector = &self.lanes[number as usize].collector;
-        if collector.is_staged(slot) && !self.flush(number) && self.collects() {
-            // The other one has left it, or comes to it just now.
+        if !collector.is_staged(slot) || !self.collects() {
+            return;
+        }
+        self.flush(number);
+        if collector.is_staged(slot) {
+            // Another thread is at it, and has left this one or comes to it just now; or one has died in the middle.
             let way = self.way(number);
             collector.send_alone(way.lane, &way, slot);
         }
@@ -146,7 +150,7 @@ impl Shared {
     /// the driver may keep a thread, and the poller has others to look after.
     pub(crate) fn flush_stale(&self, number: u32, patience: u64) {
         let lane = &self.lanes[number as usize];
-        if lane.collector.is_empty()
+        if !lane.collector.may_have_any()
             || self.queues[lane.home.queue as usize].submitter().path() == SubmissionPath::Write
         {
             return;

@@ -34,13 +34,17 @@ pub struct Policy {
     /// first: `device_only`, or that the CPU is to do it.
     pub min_device_size: Option<usize>,
     /// How many operations a lane collects, at most 64, before it sends them to its queue, together: by one BATCH descriptor,
-    /// or one `write(2)`. An operation that finds nothing in flight on its lane is sent at once. The others are sent
+    /// or one `write(2)`. An operation that finds fewer than [`batch_min_in_flight`](Self::batch_min_in_flight) in flight on its lane
+    /// is sent at once. The others are sent
     /// when there are so many, when what was in flight has completed, when one of them is polled again, before
     /// the worker parks (with [hooks](crate::executor)), and by the poller thread if it is awake. 1 sends each by itself at
     /// once. Default 32.
     pub batch_limit: usize,
     /// The largest operation, in bytes, that is collected. Default 16 KiB.
     pub batch_max_size: usize,
+    /// How many operations must be in flight on the lane for the next to be collected, at least 1; with fewer a device is faster than the
+    /// wait for company. Default 6.
+    pub batch_min_in_flight: usize,
     /// How often a full queue is asked again, per submission, before that counts as [pressure](Self::pressure); at most
     /// 65,536. Default 16.
     pub retries: u32,
@@ -120,6 +124,7 @@ impl Default for Policy {
             min_device_size: None,
             batch_limit: 32,
             batch_max_size: 16 << 10,
+            batch_min_in_flight: 6,
             retries: 16,
             pressure: Pressure::Cpu,
             max_resumes: 4,

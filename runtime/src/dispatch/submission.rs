@@ -168,7 +168,7 @@ impl Submission {
         let lane = all[0].lane(shared);
         let submit = || {
             let stamp = |epoch| {
-                for one in all.iter() {
+                for one in all {
                     lane.slot(one.slot).stamp(queue, epoch, now);
                 }
             };
@@ -391,7 +391,7 @@ impl Submission {
         // Since the submission. One that has not been made yet has not taken any time.
         let waited = now.saturating_sub(self.submitted_at(shared));
         // With company in flight there is better to do than to look at one record: poll the others.
-        if waited < limits.spin && size <= shared.policy.spin_max_size as u64 && lane.is_quiet() {
+        if waited < limits.spin && size <= shared.policy.spin_max_size as u64 && lane.is_quiet(self.slot) {
             // What it was collected behind has gone.
             if lane.collector.may_have_any() {
                 self.send_staged(shared);

@@ -75,9 +75,9 @@ pub(crate) struct Collector {
     limit: u32,
     /// A bit is set while its slot is staged.
     words: Box<[AtomicU64]>,
-    /// False only if nothing is staged, or somebody is about to stage it, or has begun to send. A hint: who holds a slot looks at its
-    /// own bit.
-    any: AtomicBool,
+    /// A bit is set for each of the words in which something may be staged: whoever stages sets it after the slot's bit, and whoever
+    /// sends clears it before it looks at the word.
+    summary: Box<[AtomicU64]>,
     /// Whether a thread has `book`.
     busy: AtomicBool,
     book: UnsafeCell<Book>,
@@ -122,7 +122,7 @@ impl Collector {
         Self {
             limit: limit as u32,
             words: (0..slots.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
-            any: AtomicBool::new(false),
+            summary: (0..slots.div_ceil(64 * 64)).map(|_| AtomicU64::new(0)).collect(),
             busy: AtomicBool::new(false),
             book: UnsafeCell::new(Book { entries: (0..lists).map(entry).collect(), run: Vec::with_capacity(MOST) }),
             lists: (0..lists).map(list).collect(),
@@ -140,15 +140,15 @@ impl Collector {
     pub(crate) unsafe fn stage(&self, index: u32) -> bool {
         // Release: whoever takes the bit sees what the slot was filled with.
         let others = self.word(index).fetch_or(bit(index), Ordering::Release).count_ones();
-        // After the bit, and `send` in the other order: who has seen it false before this sends what has come before.
-        self.any.store(true, Ordering::Release);
+        // Release: whoever clears it sees the slot's bit.
+        self.summary[(index / 64 / 64) as usize].fetch_or(bit(index / 64), Ordering::Release);
         others + 1 >= self.limit
     }
 
     /// Whether it is worth while to look for something that is staged.
     #[inline]
     pub(crate) fn may_have_any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
+        self.summary.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Whether a slot is staged at this moment.
@@ -169,18 +169,14 @@ impl Collector {
         self.word(index).load(Ordering::Relaxed)
     }
 
-    /// Whether anything is staged.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.words.iter().all(|word| word.load(Ordering::Relaxed) == 0)
-    }
-
     /// One of the slots that are staged.
     pub(crate) fn first(&self) -> Option<u32> {
-        (0..).zip(&self.words).find_map(|(place, word)| {
-            let bits = word.load(Ordering::Relaxed);
-            (bits != 0).then(|| place * 64 + bits.trailing_zeros())
-        })
+        let first = |words: &[AtomicU64]| {
+            let mut bits = (0..).zip(words).map(|(place, word)| (place, word.load(Ordering::Relaxed)));
+            bits.find_map(|(place, bits)| (bits != 0).then(|| place * 64 + bits.trailing_zeros()))
+        };
+        let place = first(&self.summary)?;
+        first(&self.words[place as usize..=place as usize]).map(|bit| place * 64 + bit)
     }
 
     /// Sends what is staged. False if another thread is at it.
@@ -247,28 +243,42 @@ impl Collector {
     }
 
     fn send(&self, book: &mut Book, lane: &Lane, link: &impl Link) {
-        self.any.swap(false, Ordering::AcqRel);
         let mut chunk = Chunk { lane, slots: [0; MOST], len: 0 };
-        for (place, word) in (0..).zip(&self.words) {
-            // What was there at first. What comes while this thread sends has others to send it.
-            let mut bits = word.load(Ordering::Relaxed);
-            while bits != 0 {
-                // No more than go at once: what has no bit cannot be taken back, and sending may take long.
-                let mut some = lowest(bits, self.limit as usize - chunk.len);
-                bits &= !some;
-                // Acquire: see `stage`.
-                some &= word.fetch_and(!some, Ordering::Acquire);
-                while some != 0 {
-                    chunk.slots[chunk.len] = place * 64 + some.trailing_zeros();
-                    chunk.len += 1;
-                    some &= some - 1;
-                }
-                if chunk.len == self.limit as usize {
-                    self.send_chunk(book, &mut chunk, link);
-                }
+        for (number, summary) in (0..).zip(&self.summary) {
+            if summary.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            // Acquire: see `stage`.
+            let mut places = summary.swap(0, Ordering::Acquire);
+            while places != 0 {
+                let place = number * 64 + places.trailing_zeros();
+                places &= places - 1;
+                self.send_word(book, &mut chunk, link, place);
             }
         }
         self.send_chunk(book, &mut chunk, link);
+    }
+
+    /// Adds what is staged of one word, and sends whenever there is enough.
+    fn send_word(&self, book: &mut Book, chunk: &mut Chunk<'_>, link: &impl Link, place: u32) {
+        let word = &self.words[place as usize];
+        // What was there at first. What comes while this thread sends has others to send it.
+        let mut bits = word.load(Ordering::Relaxed);
+        while bits != 0 {
+            // No more than go at once: what has no bit cannot be taken back, and sending may take long.
+            let mut some = lowest(bits, self.limit as usize - chunk.len);
+            bits &= !some;
+            // Acquire: see `stage`.
+            some &= word.fetch_and(!some, Ordering::Acquire);
+            while some != 0 {
+                chunk.slots[chunk.len] = place * 64 + some.trailing_zeros();
+                chunk.len += 1;
+                some &= some - 1;
+            }
+            if chunk.len == self.limit as usize {
+                self.send_chunk(book, chunk, link);
+            }
+        }
     }
 
     /// Sends some slots, whose bits this thread has taken, and forgets them.
@@ -280,7 +290,9 @@ impl Collector {
         // From here on each has its stamp or its refusal.
         let stamp = |epoch, with| {
             let stamp = Stamp::new(queue, epoch, with);
-            slots.iter().for_each(|&index| lane.slot(index).stamp_sent(stamp, now));
+            for &index in slots {
+                lane.slot(index).stamp_sent(stamp, now);
+            }
         };
         let refuse = |accepted: usize| slots[accepted..].iter().for_each(|&index| not_taken(lane, index));
         let free = book.entries.iter().position(|entry| entry.out.is_none());

@@ -123,23 +123,6 @@ impl FreeList {
         let free: u32 = self.words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum();
         self.slots - free as usize
     }
-
-    /// Whether at most one slot is taken at about this moment.
-    #[inline]
-    pub(crate) fn is_at_most_one_taken(&self) -> bool {
-        let (mut slots, mut is_one) = (self.slots, false);
-        for word in &self.words {
-            let all = if slots < 64 { (1 << slots) - 1 } else { u64::MAX };
-            let taken = all & !word.load(Ordering::Relaxed);
-            // The second: more than one bit.
-            if taken != 0 && (is_one || taken & (taken - 1) != 0) {
-                return false;
-            }
-            is_one |= taken != 0;
-            slots -= slots.min(64);
-        }
-        true
-    }
 }
 
 #[cfg(all(test, not(dsa_loom)))]
@@ -164,20 +147,6 @@ mod tests {
                 list.push(index);
             }
             assert_eq!((list.taken(), std::iter::from_fn(|| list.pop()).count()), (0, slots));
-        }
-    }
-
-    #[test]
-    fn one_is_told_from_two() {
-        for slots in [1, 64, 100, 300] {
-            let list = FreeList::new(slots);
-            assert!(list.is_at_most_one_taken());
-            let all: Vec<_> = std::iter::from_fn(|| list.pop()).collect();
-            assert_eq!(list.is_at_most_one_taken(), slots == 1);
-            for (left, index) in (0..slots).rev().zip(all) {
-                list.push(index);
-                assert_eq!((list.taken(), list.is_at_most_one_taken()), (left, left < 2));
-            }
         }
     }
 

@@ -246,17 +246,19 @@ impl Lane {
         self.free.taken()
     }
 
-    /// Whether at most one slot is in use.
+    /// Whether no slot beside this one, which is in use, is. Slots that are farther away are not looked at: in use they are only
+    /// where there is much to do.
     #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.free.is_at_most_one_taken()
+    pub(crate) fn is_quiet(&self, index: u32) -> bool {
+        self.free.taken_beside(index) & !(1 << (index % 64)) == 0
     }
 
-    /// Whether another slot beside this one is in use, and not staged: what is collected now has something to wait for.
+    /// Whether at least so many other slots beside this one are in use, and one of them is not staged: what is collected now has something to
+    /// wait for.
     #[inline]
-    pub(crate) fn has_company(&self, index: u32) -> bool {
+    pub(crate) fn has_company(&self, index: u32, least: usize) -> bool {
         let others = self.free.taken_beside(index) & !(1 << (index % 64));
-        others & !self.collector.staged_beside(index) != 0
+        others.count_ones() as usize >= least && others & !self.collector.staged_beside(index) != 0
     }
 
     /// Whether what is in use beside this slot is staged, all of it, and something is: nothing is left to wait for.

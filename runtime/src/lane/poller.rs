@@ -203,7 +203,10 @@ fn look(shared: &Shared, pass: &mut Pass) {
             Seen::Woken | Seen::Reaped => pass.progress = true,
             Seen::Gone => {}
         });
-        shared.flush_stale(number as u32, tick);
+    }
+    if pass.waiting != 0 {
+        // It will look again, and so may well look after these meanwhile.
+        (0..shared.lanes.len() as u32).for_each(|number| shared.flush_stale(number, tick));
     }
     // Once for all who wait, and not under the lock that their polls take. Who comes only now may be woken too early; then
     // its poll looks for itself, and comes again.

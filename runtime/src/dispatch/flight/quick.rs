@@ -135,7 +135,10 @@ impl Flight<Plain> {
         quick: &Quick,
     ) -> bool {
         let len = quick.len;
-        if len > shared.policy.batch_max_size as u64 || !lane.has_company(slot) || !shared.may_collect(queue) {
+        if len > shared.policy.batch_max_size as u64
+            || !lane.has_company(slot, shared.policy.batch_min_in_flight)
+            || !shared.may_collect(queue)
+        {
             return false;
         }
         let now = lane.home.clock.now();

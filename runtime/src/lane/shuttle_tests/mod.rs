@@ -178,6 +178,7 @@ fn policy(scale: Scale) -> Policy {
     Policy {
         min_device_size: Some(0),
         batch_limit: draw.gen_range(2..5),
+        batch_min_in_flight: 1,
         retries: draw.gen_range(0..2),
         pressure: [Pressure::Cpu, Pressure::Wait, Pressure::Fail][draw.gen_range(0..3)],
         max_resumes: draw.gen_range(0..2),
