@@ -88,8 +88,8 @@ pub(crate) fn polled_together(rounds: u32) {
         assert!(pin!(&mut copies[1]).poll(&mut cx).is_pending());
         device.run_until_idle();
         for mut copy in copies.drain(..) {
-            let Poll::Ready(copied) = pin!(&mut copy).poll(&mut cx) else { unreachable!("all are done") };
-            buffers.push(copied.expect("a plain copy"));
+            let Poll::Ready(buffer) = pin!(&mut copy).poll(&mut cx) else { unreachable!("all are done") };
+            buffers.push(buffer.expect("a plain copy"));
         }
         black_box(&buffers);
     }
