@@ -405,7 +405,8 @@ impl Config {
     ///
     /// Where several threads submit at the same time, one may execute what another has submitted, and the other's
     /// submission may return before that has ended. What is submitted from inside an execution, by an address space or whoever
-    /// gets an interrupt, is executed after what is executing at that moment, before the outer submission returns.
+    /// gets an interrupt, is executed after what is executing at that moment, before the outer submission returns. Two such devices
+    /// whose interrupts submit to the other one wait for each other for ever if two threads do that at the same time.
     #[must_use]
     pub fn immediate(mut self) -> Self {
         self.manual = true;

@@ -18,18 +18,20 @@ pub(crate) struct Inside(());
 
 impl Inside {
     pub(crate) fn of(shared: &Shared) -> Self {
-        DEVICES.with_borrow_mut(|devices| devices.push(shared));
+        // A thread at its end may have no list any more: then nobody asks either.
+        let _ = DEVICES.try_with(|devices| devices.borrow_mut().push(shared));
         Self(())
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        DEVICES.with_borrow_mut(Vec::pop);
+        let _ = DEVICES.try_with(|devices| devices.borrow_mut().pop());
     }
 }
 
 /// Whether the calling thread executes something of this device.
 pub(crate) fn is_inside(shared: &Shared) -> bool {
-    DEVICES.with_borrow(|devices| devices.iter().any(|&device| std::ptr::eq(device, shared)))
+    let is_listed = |devices: &RefCell<Vec<_>>| devices.borrow().iter().any(|&device| std::ptr::eq(device, shared));
+    DEVICES.try_with(is_listed).unwrap_or(false)
 }

@@ -13,6 +13,7 @@ use super::hardware::{self, Unused};
 use crate::device::{Criteria, Roots};
 use crate::dispatch::{Calibrate, Policy};
 use crate::error::BuildError;
+use crate::lane::slot::MOST_QUEUES;
 use crate::lane::sync::spawn;
 use crate::lane::wait::Waiter;
 use crate::lane::{collect, poller};
@@ -198,8 +199,8 @@ impl Builder {
         let mut submitters = self.submitters;
         let mut unused = self.unused;
         hardware::open(&self.wanted, &self.roots, self.submit_by, &mut submitters, &mut unused)?;
-        if submitters.len() > 1 << 16 {
-            let rule = "a slot has room for the numbers of 65,536";
+        if submitters.len() > MOST_QUEUES {
+            let rule = "a slot has room for the numbers of 16,384";
             return Err(BuildError::Policy { field: "work queues", value: submitters.len(), rule });
         }
         if let Calibrate::Given(calibration) = &self.calibrate {
@@ -252,7 +253,7 @@ fn check(policy: &Policy) -> Result<(), BuildError> {
             usize::MAX,
             "must be at least 1 ms; the value is in microseconds",
         ),
-        ("batch_min_in_flight", policy.batch_min_in_flight, 1, usize::MAX, "must be at least 1"),
+        ("batch_min_in_flight", policy.batch_min_in_flight, 1, 63, "must be between 1 and 63"),
         ("batch_limit", policy.batch_limit, 1, collect::MOST, "must be between 1 and 64"),
         ("retries", policy.retries as usize, 0, 1 << 16, "must be at most 65,536"),
         ("max_resumes", policy.max_resumes as usize, 0, 255, "must be at most 255"),

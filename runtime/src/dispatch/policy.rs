@@ -37,13 +37,14 @@ pub struct Policy {
     /// or one `write(2)`. An operation that finds fewer than [`batch_min_in_flight`](Self::batch_min_in_flight) in flight on its lane
     /// is sent at once. The others are sent
     /// when there are so many, when what was in flight has completed, when one of them is polled again, before
-    /// the worker parks (with [hooks](crate::executor)), and by the poller thread if it is awake. 1 sends each by itself at
+    /// the worker parks (with [hooks](crate::executor)), and, except by `write(2)`, by the poller thread if it waits for something. 1 sends each by itself at
     /// once. Default 32.
     pub batch_limit: usize,
     /// The largest operation, in bytes, that is collected. Default 16 KiB.
     pub batch_max_size: usize,
-    /// How many operations must be in flight on the lane for the next to be collected, at least 1; with fewer a device is faster than the
-    /// wait for company. Default 6.
+    /// How many operations must be in flight on the lane for the next to be collected, 1 to 63; with fewer a device is faster than the
+    /// wait for company. What is far from the next one in the memory of a lane is not counted: more than
+    /// [`slots_per_lane`](Self::slots_per_lane) or 63 there never are. Default 6.
     pub batch_min_in_flight: usize,
     /// How often a full queue is asked again, per submission, before that counts as [pressure](Self::pressure); at most
     /// 65,536. Default 16.

@@ -145,6 +145,12 @@ impl Collector {
         others + 1 >= self.limit
     }
 
+    /// Whether no slot is staged, whatever the summary says.
+    #[cfg(all(test, dsa_loom))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| word.load(Ordering::Acquire) == 0)
+    }
+
     /// Whether it is worth while to look for something that is staged.
     #[inline]
     pub(crate) fn may_have_any(&self) -> bool {
@@ -171,12 +177,21 @@ impl Collector {
 
     /// One of the slots that are staged.
     pub(crate) fn first(&self) -> Option<u32> {
-        let first = |words: &[AtomicU64]| {
-            let mut bits = (0..).zip(words).map(|(place, word)| (place, word.load(Ordering::Relaxed)));
-            bits.find_map(|(place, bits)| (bits != 0).then(|| place * 64 + bits.trailing_zeros()))
+        // A word may have lost what its bit in the summary was set for.
+        let first_of = |place: u32| {
+            let bits = self.words[place as usize].load(Ordering::Relaxed);
+            (bits != 0).then(|| place * 64 + bits.trailing_zeros())
         };
-        let place = first(&self.summary)?;
-        first(&self.words[place as usize..=place as usize]).map(|bit| place * 64 + bit)
+        (0..).zip(&self.summary).find_map(|(number, summary)| {
+            let mut places = summary.load(Ordering::Relaxed);
+            while places != 0 {
+                if let Some(slot) = first_of(number * 64 + places.trailing_zeros()) {
+                    return Some(slot);
+                }
+                places &= places - 1;
+            }
+            None
+        })
     }
 
     /// Sends what is staged. False if another thread is at it.
@@ -213,7 +228,7 @@ impl Collector {
     }
 
     fn begin(&self) -> Option<Sending<'_>> {
-        let is_mine = !self.busy.load(Ordering::Relaxed) && !self.busy.swap(true, Ordering::Acquire);
+        let is_mine = self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
         // Not `then_some`: a `Sending` that nobody gets would free what another thread has.
         is_mine.then(|| Sending(self))
     }

@@ -102,7 +102,10 @@ impl Running {
 
     /// Waits until it has ended. One task at a time.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<Memory> {
-        // Registered before the look: an end after the look finds the waker.
+        // Registered before the look: an end after the look finds the waker. `AtomicWaker` does not survive a panic of the user's
+        // inside `register`: the waker that is there is dropped last, and one whose cloning panics does so here.
+        drop(cx.waker().clone());
+        let _previous = self.waker.take();
         self.waker.register(cx.waker());
         match self.state.load(Ordering::Acquire) {
             RUNS => Poll::Pending,

@@ -40,6 +40,10 @@ pub struct Chooser {
     pub(super) band: u32,
 }
 
+/// The greatest distance between two explorations. Five doublings of it, and as much again by chance, are less than half of what a
+/// number of turns can say before it begins anew.
+const MOST_TURNS: u32 = 1 << 25;
+
 impl Chooser {
     /// A chooser for queues, numbered from 0 and all open, and lanes; at least one.
     ///
@@ -58,14 +62,14 @@ impl Chooser {
         Self {
             queues: queues.iter().map(|setup| QueueState::new(setup, &estimates)).collect(),
             lanes: (0..lanes)
-                .map(|lane| CachePadded::new(LaneState::new(lane, queues.len(), options.explore_every.min(1 << 26))))
+                .map(|lane| CachePadded::new(LaneState::new(lane, queues.len(), options.explore_every.min(MOST_TURNS))))
                 .collect(),
             open: AtomicU64::new(all),
             offers: std::array::from_fn(offers),
             weight: u64::from(options.cpu_cost_weight.min(1 << 16)),
             submit_cost: u64::from(options.submit_cost) * PICOS,
             min_size: options.min_device_size.unwrap_or(0),
-            explore_every: options.explore_every.min(1 << 26),
+            explore_every: options.explore_every.min(MOST_TURNS),
             sample_every: options.sample_every.clamp(1, 1 << 16),
             band: options.band.min(63),
             estimates,

@@ -20,9 +20,9 @@ pub struct Options {
     pub min_device_size: Option<u64>,
     /// The other side is tried once in so many decisions of a lane at most, and once in twice as many at least; up to
     /// 32 times more seldom while that takes more than twice as long as the usual side. 0: never; then
-    /// what is believed of a side that is not used stays as it is. Default 256.
+    /// what is believed of a side that is not used stays as it is. At most 2^25. Default 256.
     pub explore_every: u32,
-    /// Of so many decisions of a lane the completion of one is a sample; rounded up to a power of two, at most 65,536. Default 16.
+    /// Of so many decisions of a lane the completion of one is a sample; at least 1, and at most 65,536. Default 16.
     pub sample_every: u32,
     /// The side that did the last operation of a size class keeps it until the other is cheaper by more than one part in
     /// two to this power of its own cost. Default 4: a sixteenth. 63 or more: no band.

@@ -186,7 +186,7 @@ impl<S: StableBuf, D: StableBufMut, I: Iterator<Item = (S, D)>> CopyMany<S, D, I
             let expected = left.saturating_add(self.crowd.len() + 1);
             let (copy, number) = (self.operation(pair), self.results.len());
             self.results.push(None);
-            if let Poll::Ready(result) = self.crowd.launch(copy, number, expected, cx.waker()) {
+            if let Ok(result) = self.crowd.launch(copy, number, expected, cx.waker()) {
                 self.results[number] = Some(result);
             }
             if share.is_over() {

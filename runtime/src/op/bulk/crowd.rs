@@ -18,6 +18,15 @@ pub(super) struct Crowd<F> {
     first: usize,
 }
 
+/// Where a future is that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    #[cfg_attr(not(feature = "stream"), expect(dead_code, reason = "for streams"))]
+    chunk: usize,
+    #[cfg_attr(not(feature = "stream"), expect(dead_code, reason = "for streams"))]
+    place: usize,
+}
+
 struct Chunk<F> {
     // Dropped first, that is, while nobody is told of their wake-ups any more (`drop`).
     places: Pin<Box<[Place<F>]>>,
@@ -68,21 +77,32 @@ impl<F: Future> Crowd<F> {
         }
     }
 
-    /// Takes a future and polls it: if that ends it, here is what it says; otherwise it will be told with its tag by
+    /// Takes a future and polls it: if that ends it, here is what it says; otherwise where it is, and it will be told with its tag by
     /// [`round`](Self::round). There must be room. `expected`: how many there may be in all, as far as is known.
     #[inline]
-    pub(super) fn launch(&mut self, future: F, tag: usize, expected: usize, task: &Waker) -> Poll<F::Output> {
+    pub(super) fn launch(&mut self, future: F, tag: usize, expected: usize, task: &Waker) -> Result<F::Output, At> {
         assert!(self.has_room(), "there are as many as there may be");
         let index = match self.chunks.iter().position(|chunk| chunk.free != 0) {
             Some(index) => index,
             None => self.grow(expected, task),
         };
         self.len += 1;
-        let result = self.chunks[index].launch(future, tag);
-        if result.is_ready() {
-            self.len -= 1;
+        match self.chunks[index].launch(future, tag) {
+            Ok(output) => {
+                self.len -= 1;
+                Ok(output)
+            }
+            Err(place) => Err(At { chunk: index, place }),
         }
-        result
+    }
+
+    /// Polls one that has just been launched once more, whether or not it was woken. Gives its tag and what it says if that ends it.
+    #[cfg(feature = "stream")]
+    pub(super) fn poll_again(&mut self, at: At) -> Option<(usize, F::Output)> {
+        let chunk = &mut self.chunks[at.chunk];
+        let Poll::Ready(output) = chunk.poll(at.place)? else { return None };
+        self.len -= 1;
+        Some((chunk.places[at.place].tag, output))
     }
 
     /// Polls those that have been woken, once each; tells of those that have ended. False if the share did not last.
@@ -148,13 +168,16 @@ impl<F: Future> Chunk<F> {
 
     /// Puts a future into a free place, and polls it.
     #[inline]
-    fn launch(&mut self, future: F, tag: usize) -> Poll<F::Output> {
+    fn launch(&mut self, future: F, tag: usize) -> Result<F::Output, usize> {
         let place = self.free.trailing_zeros() as usize;
         self.free &= self.free - 1;
         // SAFETY: a number is stored; nothing is moved.
         unsafe { self.places.as_mut().get_unchecked_mut()[place].tag = tag };
         future_in(self.places.as_mut(), place).set(Some(future));
-        self.poll(place).expect("it is there")
+        match self.poll(place).expect("it is there") {
+            Poll::Ready(output) => Ok(output),
+            Poll::Pending => Err(place),
+        }
     }
 
     /// Polls a place's future, if there is one: a wake-up may come late, when that has ended or another one is there.
@@ -241,7 +264,7 @@ mod tests {
         let gates: Vec<_> = (0..200).map(|_| Gate::default()).collect();
         let mut crowd = Crowd::new(200);
         for (tag, gate) in gates.iter().enumerate() {
-            assert!(crowd.launch(gate.future(), tag, 0, Waker::noop()).is_pending());
+            assert!(crowd.launch(gate.future(), tag, 0, Waker::noop()).is_err());
         }
         assert!(!crowd.has_room());
         for number in [0, 63, 64, 150, 199] {
@@ -265,7 +288,7 @@ mod tests {
         for tag in 0..10 {
             let gates = [(); 3].map(|()| Gate::default());
             for gate in &gates {
-                assert!(crowd.launch(gate.future(), tag, 3, Waker::noop()).is_pending());
+                assert!(crowd.launch(gate.future(), tag, 3, Waker::noop()).is_err());
             }
             gates.iter().for_each(Gate::open);
             assert_eq!(ends(&mut crowd, Duration::ZERO).1, [tag; 3]);
@@ -278,7 +301,7 @@ mod tests {
         let mut crowd = Crowd::new(130);
         let gates: Vec<_> = (0..130).map(|_| Gate::default()).collect();
         for (tag, gate) in gates.iter().enumerate() {
-            assert!(crowd.launch(gate.future(), tag, 0, Waker::noop()).is_pending());
+            assert!(crowd.launch(gate.future(), tag, 0, Waker::noop()).is_err());
         }
         gates.iter().for_each(Gate::wake);
         // Every poll takes longer than a nanosecond.
@@ -297,7 +320,7 @@ mod tests {
         let mut crowd = Crowd::new(10);
         let gates: Vec<_> = (0..10).map(|_| Gate::default()).collect();
         for (tag, gate) in gates.iter().enumerate() {
-            assert!(crowd.launch(gate.future(), tag, 0, Waker::noop()).is_pending());
+            assert!(crowd.launch(gate.future(), tag, 0, Waker::noop()).is_err());
         }
         gates[..5].iter().for_each(Gate::open);
         assert_eq!(ends(&mut crowd, Duration::from_nanos(1)), (false, vec![0]));
@@ -334,7 +357,7 @@ mod tests {
         let mut crowd = Crowd::new(70);
         for tag in 0..70 {
             let pinned = Pinned { at: Cell::new(0), dropped: Rc::clone(&dropped), _here: PhantomPinned };
-            assert!(crowd.launch(pinned, tag, 0, Waker::noop()).is_pending());
+            assert!(crowd.launch(pinned, tag, 0, Waker::noop()).is_err());
         }
         let mut crowd = std::hint::black_box(crowd);
         for chunk in &crowd.chunks {

@@ -13,8 +13,8 @@
 //!
 //! Invariants:
 //!
-//! * An operation is polled for the first time as soon as it is taken, so that a device has it before anybody is given a
-//!   result; none is taken beyond the bound.
+//! * An operation is polled for the first time as soon as it is taken, and sent with those beside it at the end of that poll, so that a
+//!   device has it before anybody is given a result; none is taken beyond the bound.
 //! * A poll of the whole polls each operation that was woken once, whether or not that wakes itself meanwhile.
 //! * What was woken and not polled stays noted, and the task has been woken for it.
 //! * Dropping the whole drops the operations, and that neither blocks nor frees what a device may write

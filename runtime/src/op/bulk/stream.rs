@@ -22,11 +22,12 @@ const POLL_TIME: Duration = Duration::from_micros(50);
 /// `buffer_unordered` and `buffered` of the `futures-util` crate do the same for futures of any kind. For operations this
 /// differs where it counts:
 ///
-/// * An operation is given to the device when it is taken, and before a result is returned. There, what is taken waits its turn behind
-///   all that have been woken, and the first of those that has ended is returned: while a burst of completions is
-///   handed out one by one, the device runs dry.
-/// * A poll begins as many as may be, and polls each operation once. There, one that wakes itself, as small operations do for a
-///   while, is polled again in the same poll, and the second of such ends it.
+/// * An operation is given to the device when it is taken, and before a result is returned, with all that are taken beside it, as one
+///   batch: while a burst of completions is handed out one by one, half as many as may be are under way, and when the burst
+///   is over as many as may be. There, what is taken waits its turn behind all that have been woken, and the first of those that
+///   has ended is returned: the device runs dry.
+/// * A poll begins as many as may be, and polls each operation once (and the last one again, which sends them). There, one that wakes
+///   itself, as small operations do for a while, is polled again in the same poll, and the second of such ends it.
 /// * Results are handed out without polling those that have none.
 /// * A poll ends with tokio's budget, or after a [time](InFlight::poll_time): CPU work of many operations does not add up
 ///   in it.
@@ -159,6 +160,9 @@ trait Results {
     /// The next one to be handed out, if it is there.
     fn next(&mut self) -> Option<Self::Item>;
 
+    /// Whether there is one to be handed out.
+    fn has_next(&self) -> bool;
+
     /// How many have been taken from the stream and not been handed out, with `under_way` of them without a result.
     fn held(&self, under_way: usize) -> usize;
 }
@@ -181,6 +185,10 @@ impl<T> Results for AsTheyEnd<T> {
 
     fn next(&mut self) -> Option<T> {
         self.ended.pop_front()
+    }
+
+    fn has_next(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     fn held(&self, under_way: usize) -> usize {
@@ -215,6 +223,10 @@ impl<T> Results for InOrder<T> {
         Some(item)
     }
 
+    fn has_next(&self) -> bool {
+        self.window.front().is_some_and(Option::is_some)
+    }
+
     fn held(&self, _: usize) -> usize {
         self.window.len()
     }
@@ -229,6 +241,10 @@ pin_project! {
         is_exhausted: bool,
         crowd: Crowd<F>,
         results: R,
+        // Results that were handed out since those without were looked at.
+        handed: usize,
+        // A poll has not come to its end.
+        is_poisoned: bool,
         limit: Duration,
     }
 }
@@ -240,21 +256,37 @@ where
     R: Results<Item = F::Output>,
 {
     fn new(stream: St, most: usize, results: R) -> Self {
-        Self { stream, is_exhausted: false, crowd: Crowd::new(most.max(1)), results, limit: POLL_TIME }
+        Self {
+            stream,
+            is_exhausted: false,
+            crowd: Crowd::new(most.max(1)),
+            results,
+            handed: 0,
+            is_poisoned: false,
+            limit: POLL_TIME,
+        }
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.project();
         let share = ready!(Share::begin(cx, *this.limit));
-        // While there are results, those without are not asked, and need not tell anybody: whoever has been given one asks again.
+        assert!(!*this.is_poisoned, "a stream or an operation of it has panicked before");
+        *this.is_poisoned = true;
+        // While there are results, those without are not asked, and need not tell anybody: whoever has been given one asks again. But
+        // new ones that end at once must not keep the others waiting for ever.
         let (mut next, mut is_through) = (this.results.next(), true);
-        if next.is_none() {
+        *this.handed += 1;
+        if next.is_none() || *this.handed > this.crowd.most() {
+            *this.handed = 0;
             this.crowd.register(cx.waker());
             is_through = this.crowd.round(&share, |tag, item| this.results.end(tag, item));
-            next = this.results.next();
+            next = next.or_else(|| this.results.next());
         }
-        // The place of what is about to be handed out is free already.
-        while is_through && !*this.is_exhausted && this.results.held(this.crowd.len()) < this.crowd.most() {
+        // Not one by one, as results are taken: what is launched together travels together. The place of what is about to be handed
+        // out is free already.
+        let is_time = !this.results.has_next() || this.crowd.len() < this.crowd.most() / 2;
+        let mut last = None;
+        while is_through && is_time && !*this.is_exhausted && this.results.held(this.crowd.len()) < this.crowd.most() {
             let Poll::Ready(future) = this.stream.as_mut().poll_next(cx) else { break };
             let Some(future) = future else {
                 *this.is_exhausted = true;
@@ -262,11 +294,18 @@ where
             };
             let expected = this.stream.size_hint().1.unwrap_or(usize::MAX).saturating_add(this.crowd.len() + 1);
             let tag = this.results.open();
-            if let Poll::Ready(item) = this.crowd.launch(future, tag, expected, cx.waker()) {
-                this.results.end(tag, item);
+            match this.crowd.launch(future, tag, expected, cx.waker()) {
+                Ok(item) => this.results.end(tag, item),
+                Err(place) => last = Some(place),
             }
             is_through = !share.is_over();
         }
+        // An operation that is polled once more is sent, with all that were collected beside it: whoever is given a result may not come
+        // back soon.
+        if let Some((tag, item)) = last.and_then(|place| this.crowd.poll_again(place)) {
+            this.results.end(tag, item);
+        }
+        *this.is_poisoned = false;
         match next.or_else(|| this.results.next()) {
             Some(item) => Poll::Ready(Some(item)),
             None if *this.is_exhausted && this.results.held(this.crowd.len()) == 0 => Poll::Ready(None),
