@@ -23,6 +23,8 @@ fn policy() -> Policy {
     policy.min_device_size = Some(0);
     policy.lanes = 1;
     policy.batch_min_in_flight = 1;
+    // A poll is cut by nothing but the budget.
+    policy.cpu_slice_time = Duration::ZERO;
     policy.slots_per_lane = 64;
     policy.retries = 0;
     policy.spin = Duration::ZERO;
