@@ -8,6 +8,7 @@
 //! * [`submission`]: one descriptor with a device, and how to wait for it.
 //! * [`batch`]: many jobs together, with fences.
 //! * [`drain`]: the wait for everything that is out.
+//! * [`collected`]: what a lane has collected, and the queue that gets it.
 //! * [`quick`]: the short way of what is most frequent.
 //! * [`pressure`]: what happens where there is no room.
 //! * [`slices`]: how much the CPU does in one poll.
