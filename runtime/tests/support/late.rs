@@ -45,6 +45,8 @@ fn accelerator(config: Config) -> (Device, Accelerator) {
     policy.slots_per_lane = 64;
     policy.spin = Duration::ZERO;
     policy.self_wake = Duration::ZERO;
+    // What the CPU does it does in one poll, however slow it is just now.
+    policy.cpu_slice_time = Duration::ZERO;
     let acc = Accelerator::builder().policy(policy).emulator(&device).build().unwrap();
     (device, acc)
 }
