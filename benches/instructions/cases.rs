@@ -66,6 +66,19 @@ impl Case {
             around: None,
         },
         Self {
+            name: "submission alone",
+            bound: Some(60),
+            body: Body::Alone(runtime::submitted),
+            around: Some(Body::Alone(runtime::model_of_submitted)),
+        },
+        Self {
+            name: "submission alone, each of 32 that are collected",
+            // Far from the 20 that are the goal.
+            bound: Some(140),
+            body: Body::Alone(runtime::submitted_together),
+            around: Some(Body::Alone(runtime::model_of_submitted_together)),
+        },
+        Self {
             name: "awaited copy of 64 bytes, complete at its first poll",
             bound: Some(250),
             body: Body::Alone(runtime::complete_at_first_poll),

@@ -44,6 +44,60 @@ fn accelerator(device: &Device) -> Accelerator {
     Accelerator::builder().policy(policy).emulator(device).build().expect("a fresh device")
 }
 
+/// No-ops that are submitted, and nothing else.
+pub(crate) fn submitted(rounds: u32) {
+    dsa::internals::submit(&accelerator(&device(When::AtOnce)), rounds);
+}
+
+/// The same, 32 collected at a time.
+pub(crate) fn submitted_together(rounds: u32) {
+    dsa::internals::submit_together(&accelerator(&device(When::AtOnce)), rounds, BATCH);
+}
+
+/// What the model does of [`submitted`].
+pub(crate) fn model_of_submitted(rounds: u32) {
+    let device = device(When::AtOnce);
+    let client: Client = device.open(0).expect("a fresh shared queue");
+    let mut record = Box::new(CompletionRecord::default());
+    let mut d = Descriptor { completion_addr: (&raw mut *record).expose_provenance() as u64, ..Descriptor::default() };
+    d.set_opcode_flags(opcode::NOP, flag::CRAV | flag::RCR);
+    for _ in 0..rounds {
+        record.status = 0;
+        // SAFETY: the descriptor names memory of this function, which nobody touches until the device has run.
+        assert_eq!(unsafe { client.enqcmd(black_box(&d)) }, Enqcmd::Accepted);
+        assert_eq!(black_box(&record).status, status::SUCCESS);
+    }
+}
+
+/// What the model does of [`submitted_together`].
+pub(crate) fn model_of_submitted_together(rounds: u32) {
+    let device = device(When::AtOnce);
+    let client: Client = device.open(0).expect("a fresh shared queue");
+    let mut records = vec![CompletionRecord::default(); BATCH as usize + 1];
+    let place = |record: &mut CompletionRecord| (&raw mut *record).expose_provenance() as u64;
+    let list: Vec<_> = records[1..]
+        .iter_mut()
+        .map(|record| {
+            let mut d = Descriptor { completion_addr: place(record), ..Descriptor::default() };
+            d.set_opcode_flags(opcode::NOP, flag::CRAV | flag::RCR);
+            d
+        })
+        .collect();
+    let mut d = Descriptor {
+        completion_addr: place(&mut records[0]),
+        src_addr: list.as_ptr().expose_provenance() as u64,
+        xfer_size: BATCH,
+        ..Descriptor::default()
+    };
+    d.set_opcode_flags(opcode::BATCH, flag::CRAV | flag::RCR);
+    for _ in 0..rounds / BATCH {
+        records[0].status = 0;
+        // SAFETY: as above.
+        assert_eq!(unsafe { client.enqcmd(black_box(&d)) }, Enqcmd::Accepted);
+        assert_eq!(black_box(&records)[0].status, status::SUCCESS);
+    }
+}
+
 /// Copies of 64 bytes, one after the other, as a task makes them.
 async fn copies(accelerator: Accelerator, rounds: u32) {
     let (mut from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);

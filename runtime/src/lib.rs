@@ -87,6 +87,9 @@ pub mod device;
 mod dispatch;
 mod error;
 pub mod executor;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod lane;
 mod op;
 mod process;
