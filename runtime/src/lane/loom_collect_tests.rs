@@ -8,15 +8,10 @@ use loom::thread;
 
 use super::collect::Link;
 use super::gate::Gate;
+use super::loom_tests::model_within as model;
 use super::slot::With;
 use super::sync::{AtomicU32, AtomicUsize, Ordering};
 use super::{Fate, Lane, Seen};
-
-fn model(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.check(f);
-}
 
 /// A lane, and what a queue has of it.
 struct World {

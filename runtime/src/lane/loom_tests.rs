@@ -23,10 +23,16 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
 }
 
 /// The same with at most so many preemptions, for models of three threads with much to do.
-fn model_within(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
+pub(super) fn model_within(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.check(f);
+    let count = std::sync::Arc::new(StdCounter::new(0));
+    let executions = std::sync::Arc::clone(&count);
+    builder.check(move || {
+        executions.fetch_add(1, StdOrdering::Relaxed);
+        f();
+    });
+    println!("{} executions", count.load(StdOrdering::Relaxed));
 }
 
 /// Lane, bell and the few things that in production live in queue and shared state.
