@@ -71,18 +71,23 @@ pub(crate) fn model_of_submitted(rounds: u32) {
 
 /// What the model does of [`submitted_together`].
 pub(crate) fn model_of_submitted_together(rounds: u32) {
+    lists(rounds, &no_op());
+}
+
+fn no_op() -> Descriptor {
+    let mut d = Descriptor::default();
+    d.set_opcode_flags(opcode::NOP, flag::CRAV | flag::RCR);
+    d
+}
+
+/// Batches of [`BATCH`] descriptors like this one, each with a record of its own, without the runtime.
+fn lists(rounds: u32, member: &Descriptor) {
     let device = device(When::AtOnce);
     let client: Client = device.open(0).expect("a fresh shared queue");
     let mut records = vec![CompletionRecord::default(); BATCH as usize + 1];
     let place = |record: &mut CompletionRecord| (&raw mut *record).expose_provenance() as u64;
-    let list: Vec<_> = records[1..]
-        .iter_mut()
-        .map(|record| {
-            let mut d = Descriptor { completion_addr: place(record), ..Descriptor::default() };
-            d.set_opcode_flags(opcode::NOP, flag::CRAV | flag::RCR);
-            d
-        })
-        .collect();
+    let list: Vec<_> =
+        records[1..].iter_mut().map(|record| Descriptor { completion_addr: place(record), ..*member }).collect();
     let mut d = Descriptor {
         completion_addr: place(&mut records[0]),
         src_addr: list.as_ptr().expose_provenance() as u64,
@@ -92,7 +97,8 @@ pub(crate) fn model_of_submitted_together(rounds: u32) {
     d.set_opcode_flags(opcode::BATCH, flag::CRAV | flag::RCR);
     for _ in 0..rounds / BATCH {
         records[0].status = 0;
-        // SAFETY: as above.
+        // SAFETY: records and list are of this function, and what the member names is its caller's, until the device has run,
+        // which is at once.
         assert_eq!(unsafe { client.enqcmd(black_box(&d)) }, Enqcmd::Accepted);
         assert_eq!(black_box(&records)[0].status, status::SUCCESS);
     }
@@ -172,38 +178,15 @@ pub(crate) fn batches(rounds: u32) {
 
 /// What the model does of [`batches`], without the runtime.
 pub(crate) fn model_of_batches(rounds: u32) {
-    let device = device(When::AtOnce);
-    let client: Client = device.open(0).expect("a fresh shared queue");
     let (from, mut to) = (vec![7u8; SIZE], vec![0u8; SIZE]);
-    let mut records = vec![CompletionRecord::default(); BATCH as usize + 1];
-    let place = |record: &mut CompletionRecord| (&raw mut *record).expose_provenance() as u64;
-    let list: Vec<_> = records[1..]
-        .iter_mut()
-        .map(|record| {
-            let mut d = Descriptor {
-                completion_addr: place(record),
-                src_addr: from.as_ptr().expose_provenance() as u64,
-                dst_addr: to.as_mut_ptr().expose_provenance() as u64,
-                xfer_size: SIZE as u32,
-                ..Descriptor::default()
-            };
-            d.set_opcode_flags(opcode::MEMMOVE, flag::CRAV | flag::RCR);
-            d
-        })
-        .collect();
-    let mut d = Descriptor {
-        completion_addr: place(&mut records[0]),
-        src_addr: list.as_ptr().expose_provenance() as u64,
-        xfer_size: BATCH,
+    let mut member = Descriptor {
+        src_addr: from.as_ptr().expose_provenance() as u64,
+        dst_addr: to.as_mut_ptr().expose_provenance() as u64,
+        xfer_size: SIZE as u32,
         ..Descriptor::default()
     };
-    d.set_opcode_flags(opcode::BATCH, flag::CRAV | flag::RCR);
-    for _ in 0..rounds / BATCH {
-        records[0].status = 0;
-        // SAFETY: the descriptors name memory of this function, which nobody touches until the device has run.
-        assert_eq!(unsafe { client.enqcmd(black_box(&d)) }, Enqcmd::Accepted);
-        assert_eq!(black_box(&records)[0].status, status::SUCCESS);
-    }
+    member.set_opcode_flags(opcode::MEMMOVE, flag::CRAV | flag::RCR);
+    lists(rounds, &member);
     black_box(&to);
 }
 
