@@ -21,8 +21,16 @@ mod flush;
 mod gather;
 #[cfg(test)]
 mod guard;
+mod hint;
+#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "for the benchmarks"))]
+pub(crate) mod kernel;
 mod numeric;
 mod reduce;
+#[cfg(test)]
+mod sweep;
+mod tier;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 pub use compare::{compare, compare_pattern};
 pub use copy::{copy, dualcast};
@@ -36,7 +44,9 @@ pub use fetch::fetch;
 pub use fill::{fill, fill_wide, rotate_pattern, rotate_wide_pattern};
 pub use flush::{flush, write_back};
 pub use gather::{ScatterList, gather_copy, scatter_copy, scatter_fill};
+pub use hint::Hint;
 pub use reduce::{Conversion, Reduction, convert, gather_reduce, reduce, reduce_dualcast};
+pub use tier::Tier;
 
 /// Bytes per step of the operations that pass over their data twice: small enough for the first-level cache, large
 /// enough that the cost per step vanishes.
