@@ -1,9 +1,20 @@
-//! For the project's own instruction counts: steps of an operation that no public call takes apart. No part of the interface.
+//! For the project's own measurements: steps of an operation that no public call takes apart, and kernels that no call names. No
+//! part of the interface.
 
 use idxd_sys::{Descriptor, flag, opcode};
 
 use crate::accelerator::Accelerator;
 use crate::lane::Words;
+
+/// Each kernel of the CPU engine by itself.
+pub mod kernels {
+    pub use crate::cpu::kernel::*;
+
+    /// Copies of more than 64 bytes.
+    pub fn copy() -> Vec<Kernel<Copy>> {
+        crate::cpu::copy::kernels()
+    }
+}
 
 /// A no-op with its record at address `record`, as words.
 fn words(record: u64) -> Words {

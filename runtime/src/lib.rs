@@ -98,6 +98,7 @@ pub mod stats;
 mod submit;
 
 pub use accelerator::{Accelerator, Builder, Ending, QueueInfo, Shutdown, Unused};
+pub use cpu::Hint;
 pub use descriptor::{
     ComputeType, DataType, DifBlock, DifDestination, DifSource, DifStatus, DifTags, NumericExceptions, Rounding,
 };

@@ -208,6 +208,7 @@ impl Accelerator {
         submitters: Vec<Box<dyn Submitter>>,
         unused: Vec<Unused>,
     ) -> Self {
+        crate::cpu::tuning::calibrate_once();
         let queues: Box<[_]> = submitters.into_iter().map(|submitter| Queue::new(submitter, policy.lanes)).collect();
         debug_assert!(queues.len() <= MOST_QUEUES, "the builder has looked");
         let home = |lane| home_of(lane, &queues).map(|queue| queues[queue].capabilities());

@@ -14,3 +14,29 @@ pub enum Hint {
     /// cache control.
     Hot,
 }
+
+impl Hint {
+    /// What it is for a part of an operation: one of a large one is as cold as all of it would be.
+    #[inline]
+    pub(crate) fn of_part(self, part: u64, whole: u64) -> Self {
+        if part < whole && self == Self::Unknown && whole >= super::Tuning::past_caches() as u64 {
+            Self::Cold
+        } else {
+            self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Tuning;
+
+    #[test]
+    fn a_part_of_much_is_cold_unless_somebody_knows_better() {
+        let much = Tuning::past_caches() as u64;
+        assert_eq!(Hint::Unknown.of_part(4096, much), Hint::Cold);
+        assert_eq!(Hint::Unknown.of_part(4096, much - 1), Hint::Unknown);
+        assert_eq!(Hint::Hot.of_part(4096, much), Hint::Hot);
+    }
+}

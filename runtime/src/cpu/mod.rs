@@ -10,11 +10,14 @@
 //! Two operations of the device have no function here. A drain has nothing to wait for, since each function is done when
 //! it returns. Operations between address spaces have no counterpart, as a process reaches one only.
 
+mod caches;
+mod calibrate;
 mod compare;
-mod copy;
+pub(crate) mod copy;
 mod crc;
 mod delta;
 mod dif;
+mod dualcast;
 mod fetch;
 mod fill;
 mod flush;
@@ -22,24 +25,26 @@ mod gather;
 #[cfg(test)]
 mod guard;
 mod hint;
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "for the benchmarks"))]
+#[cfg(feature = "internals")]
 pub(crate) mod kernel;
 mod numeric;
 mod reduce;
 #[cfg(test)]
 mod sweep;
 mod tier;
+pub(crate) mod tuning;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
 pub use compare::{compare, compare_pattern};
-pub use copy::{copy, dualcast};
+pub use copy::{CopyKernel, CopyTable, copy, copy_with};
 pub use crc::{CrcParams, CrcWidth, copy_crc, copy_crc32c, crc, crc_at, crc32c, crc32c_at};
 pub use delta::{Delta, DeltaError, apply_delta, create_delta};
 pub(crate) use delta::{DeltaSoFar, check_delta, create_delta_in};
 pub use dif::{
     DifDestination, DifError, DifSource, DifTags, dif_check, dif_insert, dif_strip, dif_update, dix_generate,
 };
+pub use dualcast::dualcast;
 pub use fetch::fetch;
 pub use fill::{fill, fill_wide, rotate_pattern, rotate_wide_pattern};
 pub use flush::{flush, write_back};
@@ -47,6 +52,7 @@ pub use gather::{ScatterList, gather_copy, scatter_copy, scatter_fill};
 pub use hint::Hint;
 pub use reduce::{Conversion, Reduction, convert, gather_reduce, reduce, reduce_dualcast};
 pub use tier::Tier;
+pub use tuning::Tuning;
 
 /// Bytes per step of the operations that pass over their data twice: small enough for the first-level cache, large
 /// enough that the cost per step vanishes.

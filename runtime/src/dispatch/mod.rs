@@ -22,6 +22,7 @@ mod batch;
 mod calibrate;
 pub mod choice;
 mod collected;
+pub(crate) mod direct;
 mod drain;
 mod flight;
 mod job;

@@ -30,7 +30,8 @@ use super::scope::run_scope;
 pub use super::scope::{Scope, Ticket};
 use super::split;
 use crate::accelerator::Accelerator;
-use crate::dispatch::{Flight, Load, Outcome, Plain, Shares, Split};
+use crate::cpu::Hint;
+use crate::dispatch::{Flight, Load, Outcome, Plain, Shares, Split, direct};
 use crate::error::Error;
 use crate::stats::Path;
 
@@ -39,12 +40,13 @@ use crate::stats::Path;
 pub struct Blocking<'a> {
     accelerator: &'a Accelerator,
     split: Split,
+    hint: Hint,
 }
 
 impl Accelerator {
     /// Blocking calls on borrowed slices.
     pub fn blocking(&self) -> Blocking<'_> {
-        Blocking { accelerator: self, split: self.shared().policy.split_blocking }
+        Blocking { accelerator: self, split: self.shared().policy.split_blocking, hint: Hint::Unknown }
     }
 }
 
@@ -62,6 +64,21 @@ impl Blocking<'_> {
     #[must_use]
     pub fn split(mut self, split: Split) -> Self {
         self.split = split;
+        self
+    }
+
+    /// Says where the bytes are, and whether they are needed soon, see [`Copy::hint`](crate::Copy::hint). A copy that is
+    /// [split](Self::split) takes no hint.
+    ///
+    /// ```
+    /// let (src, mut dst) = (vec![7u8; 1 << 20], vec![0u8; 1 << 20]);
+    /// dsa::Accelerator::cpu().blocking().hint(dsa::Hint::Cold).memcpy(&mut dst, &src)?;
+    /// assert_eq!(src, dst);
+    /// # Ok::<(), dsa::Error>(())
+    /// ```
+    #[must_use]
+    pub fn hint(mut self, hint: Hint) -> Self {
+        self.hint = hint;
         self
     }
 
@@ -174,8 +191,15 @@ impl Blocking<'_> {
     /// # Safety
     ///
     /// The job's memory is valid until this returns, and nobody else touches it (sources may be read).
-    pub(super) unsafe fn run(self, job: impl Load) -> (Outcome, Path) {
+    #[inline]
+    pub(super) unsafe fn run(self, mut job: impl Load) -> (Outcome, Path) {
+        job.set_hint(self.hint);
+        // SAFETY: the caller's promise.
+        if let Some(outcome) = unsafe { direct::run(&mut job, self.accelerator) } {
+            return (outcome, Path::Cpu);
+        }
         let mut flight = Flight::new(job);
+        flight.set_cache_control(self.hint == Hint::Hot);
         // SAFETY: the caller's promise; `wait` returns only when no device works on the memory any more.
         let outcome = unsafe { flight.wait(self.accelerator) };
         (outcome, flight.path())

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use super::custody::Custody;
 use crate::accelerator::Accelerator;
+use crate::cpu::Hint;
 use crate::dispatch::{Flight, Load, Outcome, Plain, Pressure, Route, Trouble};
 use crate::error::{Error, Failed};
 
@@ -144,6 +145,11 @@ impl<B: Send + 'static, J: Load> Operation<B, J> {
         self.flight.set_cache_control(on);
     }
 
+    pub(crate) fn set_hint(&mut self, hint: Hint) {
+        assert!(self.flight.is_fresh(), "options must be set before the first poll");
+        self.flight.set_hint(hint);
+    }
+
     /// What is to be done, to be changed before anything has been.
     pub(crate) fn job_mut(&mut self) -> &mut J {
         assert!(self.flight.is_fresh(), "options must be set before the first poll");
@@ -219,6 +225,13 @@ macro_rules! operation_future {
             /// (descriptor flag "cache control 1"). Has no effect on a device without that hint, or on the CPU.
             pub fn cache_control(mut self, on: bool) -> Self {
                 self.0.set_cache_control(on);
+                self
+            }
+
+            /// Says where the bytes are, and whether they are needed soon: to the CPU, if it does it, and to the device by
+            /// its [cache control](Self::cache_control), which is then on for [`Hint::Hot`](crate::Hint::Hot) alone.
+            pub fn hint(mut self, hint: crate::Hint) -> Self {
+                self.0.set_hint(hint);
                 self
             }
         }

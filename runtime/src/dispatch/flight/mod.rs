@@ -36,6 +36,7 @@ use super::pressure::{Pressure, Turn};
 use super::submission::Submission;
 use crate::accelerator::Accelerator;
 use crate::clock;
+use crate::cpu::Hint;
 use crate::descriptor::Capabilities;
 use crate::device::Queue;
 use crate::error::Error;
@@ -176,6 +177,12 @@ impl<J: Load> Flight<J> {
         self.options.set(Options::CACHE_CONTROL, on);
     }
 
+    /// Tells the CPU and the device where the bytes are.
+    pub(crate) fn set_hint(&mut self, hint: Hint) {
+        self.set_cache_control(hint == Hint::Hot);
+        self.job.set_hint(hint);
+    }
+
     /// What a descriptor with its record at address `record` says besides what is to be done.
     #[inline]
     fn extras(&self, record: u64, caps: &Capabilities) -> Extras {
@@ -224,7 +231,7 @@ fn count_latency(lane: &Lane, path: Path, begun: u64) {
 /// Whether the latency of an operation is recorded, of which so many of its kind came `before`. Of small ones only one in
 /// sixteen is, because that would be a good part of what they cost.
 #[inline]
-fn is_sampled(before: u64, bytes: u64) -> bool {
+pub(in crate::dispatch) fn is_sampled(before: u64, bytes: u64) -> bool {
     const SMALL: u64 = 64 << 10;
     bytes >= SMALL || before.is_multiple_of(16)
 }

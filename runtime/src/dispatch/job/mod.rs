@@ -19,6 +19,7 @@ mod typed;
 
 use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
 
+use crate::cpu::Hint;
 use crate::descriptor::{Capabilities, Completion, Continuation, DescriptorError, NumericExceptions};
 use crate::stats::Operation;
 
@@ -147,6 +148,10 @@ pub(crate) trait Work: std::fmt::Debug + Sized {
     /// What is left, in the job's own unit.
     fn left(&self) -> u64;
 
+    /// Where the bytes are, for those jobs of the CPU's that can make use of it; before anything has been done.
+    #[inline]
+    fn set_hint(&mut self, _hint: Hint) {}
+
     /// Whether no device should have it, whatever it offers.
     fn is_for_cpu(&self) -> bool {
         false
@@ -261,6 +266,11 @@ impl Work for Job {
     #[inline]
     fn next_piece(&self, caps: &Capabilities) -> u64 {
         each!(self, work => work.next_piece(caps))
+    }
+
+    #[inline]
+    fn set_hint(&mut self, hint: Hint) {
+        each!(self, work => work.set_hint(hint));
     }
 
     #[inline]

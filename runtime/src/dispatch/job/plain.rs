@@ -6,7 +6,7 @@
 use idxd_sys::{CompletionRecord, Descriptor, opcode, status};
 
 use super::{Absorbed, Extras, GRAIN, Operands, Outcome, Piece, Region, Work, expose, source, target};
-use crate::cpu::{self, CrcParams, CrcWidth};
+use crate::cpu::{self, CrcParams, CrcWidth, Hint};
 use crate::descriptor::{
     CacheControl, Capabilities, Compare, ComparePattern, CopyCrc, Crc, DescriptorError, Dualcast, Fill, Move,
 };
@@ -74,6 +74,8 @@ pub(crate) struct Plain {
     kind: Kind,
     /// Pieces are taken from the end: a move to a higher, overlapping address.
     backwards: bool,
+    /// Where the bytes are, if somebody knows.
+    hint: Hint,
     /// Wide pattern's lower half, pattern of a comparison, or running CRC; 0 for others.
     value: u64,
     /// Source; pattern of a fill.
@@ -92,7 +94,17 @@ pub(crate) struct Plain {
 impl Plain {
     fn new(kind: Kind, src: *const u8, dst: *mut u8, len: usize) -> Self {
         let len = len as u64;
-        Self { kind, backwards: false, value: 0, src: expose(src), dst: expose(dst), aux: 0, len, total: len }
+        Self {
+            kind,
+            backwards: false,
+            hint: Hint::Unknown,
+            value: 0,
+            src: expose(src),
+            dst: expose(dst),
+            aux: 0,
+            len,
+            total: len,
+        }
     }
 
     fn reading(kind: Kind, src: *const u8, len: usize) -> Self {
@@ -237,6 +249,11 @@ impl Work for Plain {
     }
 
     #[inline]
+    fn set_hint(&mut self, hint: Hint) {
+        self.hint = hint;
+    }
+
+    #[inline]
     fn is_for_cpu(&self) -> bool {
         self.kind == Kind::CopyWithin && self.aux < MIN_DEVICE_DISTANCE
     }
@@ -346,10 +363,12 @@ impl Work for Plain {
     unsafe fn run(&self, piece: u64) -> Outcome {
         let (src, dst, second) = self.at(piece);
         let (src, dst, second, len) = (source(src), target(dst), target(second), piece as usize);
+        // A piece is no smaller a matter than the whole.
+        let hint = self.hint.of_part(piece, self.total);
         // SAFETY: the piece lies inside the job's regions, for which the caller vouches; `cpu` asks for no more.
         unsafe {
             match self.kind {
-                Kind::Copy | Kind::CopyWithin => cpu::copy(src, dst, len),
+                Kind::Copy | Kind::CopyWithin => cpu::copy_with(hint, src, dst, len),
                 Kind::Fill => cpu::fill(dst, len, self.src),
                 Kind::FillWide => cpu::fill_wide(dst, len, [self.value, self.aux]),
                 Kind::Dualcast => cpu::dualcast(src, dst, second, len),

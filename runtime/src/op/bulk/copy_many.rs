@@ -8,6 +8,7 @@ use super::crowd::Crowd;
 use super::share::Share;
 use crate::accelerator::Accelerator;
 use crate::buf::{StableBuf, StableBufMut};
+use crate::cpu::Hint;
 use crate::dispatch::{Pressure, Route};
 use crate::error::Failed;
 use crate::op::Copy;
@@ -66,6 +67,7 @@ struct Options {
     route: Route,
     pressure: Option<Pressure>,
     cache_control: bool,
+    hint: Hint,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -154,13 +156,23 @@ impl<S: StableBuf, D: StableBufMut, I: Iterator<Item = (S, D)>> CopyMany<S, D, I
         self
     }
 
+    /// Says where the bytes are, see [`Copy::hint`](crate::Copy::hint). An explicit
+    /// [`cache_control`](Self::cache_control) after it stands.
+    pub fn hint(mut self, hint: Hint) -> Self {
+        self.assert_fresh();
+        self.options.hint = hint;
+        self.options.cache_control = hint == Hint::Hot;
+        self
+    }
+
     fn assert_fresh(&self) {
         assert!(self.stage == Stage::Fresh, "options must be set before the first poll");
     }
 
     /// The copy of one pair.
     fn operation(&self, (src, dst): (S, D)) -> Copy<S, D> {
-        let copy = self.accelerator.copy(src, dst).cache_control(self.options.cache_control);
+        let copy = self.accelerator.copy(src, dst).hint(self.options.hint);
+        let copy = copy.cache_control(self.options.cache_control);
         let copy = match self.options.route {
             Route::Auto => copy,
             Route::Device => copy.device_only(),

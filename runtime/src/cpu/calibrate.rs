@@ -1,0 +1,227 @@
+//! Which kernel is the fastest on this very CPU, found out in a few milliseconds.
+//!
+//! All kernels of an operation take turns on the same memory, and the shortest time of each counts: whatever disturbs a turn makes
+//! it longer. Data is where it can be put cheaply: in the first caches (one pair of buffers, again and again), or in the last one
+//! (more than the others hold, round and round). What is in memory would take too long to get there, so what is said of cold data is
+//! the model's.
+
+use std::time::Duration;
+
+use super::copy::{CopyKernel, CopyTable, MEDIUM, copy_by};
+use super::{Hint, Tier, Tuning};
+use crate::clock;
+
+/// Bytes of each of the two buffers; together they are more than a second-level cache.
+const ARENA: usize = 2 << 20;
+/// Room behind them, for what begins at an odd address.
+const SLACK: usize = 4096;
+/// The largest size that is measured.
+const LARGEST: usize = 1 << 20;
+/// The largest size that is measured in the last cache.
+const LARGEST_SPREAD: usize = 128 << 10;
+/// Bytes of a turn, unless one operation has more.
+const TURN: usize = 64 << 10;
+/// Turns that each kernel has at each size.
+const ROUNDS: usize = 5;
+/// How much faster another kernel has to be than the one that is there already.
+const MARGIN: f64 = 1.03;
+/// How much slower than the library a kernel may be in the last cache, to be used where nobody knows.
+const LOSS: f64 = 0.97;
+
+impl Tuning {
+    /// Measures this CPU, for at most about `budget`, and starts from the [model](Self::of_model): what there is no time for stays as
+    /// it says. [`install`](Self::install) puts the result in use.
+    ///
+    /// An accelerator that is built does both, once in a process, for at most 5 ms, unless the environment variable
+    /// `DSA_CPU_TUNING` is `model`.
+    pub fn calibrate(budget: Duration) -> Self {
+        let mut tuning = Self::of_model();
+        let tier = Tier::current();
+        let kernels: Vec<CopyKernel> = CopyKernel::ALL
+            .into_iter()
+            .filter(|kernel| kernel.tier() <= tier && !kernel.is_streaming() && cfg!(target_arch = "x86_64"))
+            .collect();
+        if kernels.len() > 1 {
+            let mut meter = Meter::new(budget);
+            copies(&mut tuning.copy, &kernels, |kernel, size, spread| meter.copy(kernel, size, spread));
+        }
+        tuning
+    }
+}
+
+/// Chooses kernels by what `time` says of each: for a size, in the first caches or spread over the last. `None` means that there is
+/// no time left.
+fn copies(
+    table: &mut CopyTable,
+    kernels: &[CopyKernel],
+    mut time: impl FnMut(&[CopyKernel], usize, bool) -> Option<Vec<f64>>,
+) {
+    let mut size = 2 * MEDIUM;
+    while size <= LARGEST {
+        let Some(hot) = time(kernels, size, false) else { return };
+        let best = best(kernels, table.kernel(Hint::Hot, size), |at| Some(1.0 / hot[at]));
+        table.set(Hint::Hot, size, best);
+        let spread = if size <= LARGEST_SPREAD { time(kernels, size, true) } else { None };
+        let library = kernels.iter().position(|kernel| *kernel == CopyKernel::Library);
+        if let (Some(spread), Some(library)) = (spread, library) {
+            let unknown = best_of_both(kernels, table.kernel(Hint::Unknown, size), &hot, &spread, library);
+            table.set(Hint::Unknown, size, unknown);
+            if !table.kernel(Hint::Cold, size).is_streaming() {
+                table.set(Hint::Cold, size, unknown);
+            }
+        } else if size > LARGEST_SPREAD && size < Tuning::past_caches() {
+            table.set(Hint::Unknown, size, best);
+        }
+        size *= 2;
+    }
+    // Above, as far as caches reach.
+    let (kernel, mut size) = (table.kernel(Hint::Hot, LARGEST), 2 * LARGEST);
+    while size < Tuning::past_caches() {
+        table.set(Hint::Unknown, size, kernel);
+        table.set(Hint::Hot, size, kernel);
+        size *= 2;
+    }
+}
+
+/// The best by `score`, or `model` unless another is clearly better. One without a score does not count.
+fn best(kernels: &[CopyKernel], model: CopyKernel, score: impl Fn(usize) -> Option<f64>) -> CopyKernel {
+    let scored = || (0..kernels.len()).filter_map(|at| Some((kernels[at], score(at)?)));
+    let Some((winner, highest)) = scored().max_by(|a, b| a.1.total_cmp(&b.1)) else { return model };
+    match scored().find(|(kernel, _)| *kernel == model) {
+        Some((_, score)) if highest < score * MARGIN => model,
+        _ => winner,
+    }
+}
+
+/// The best where nobody knows where the data is: not slower than the library in the last cache, nor in the first.
+fn best_of_both(kernels: &[CopyKernel], model: CopyKernel, hot: &[f64], spread: &[f64], library: usize) -> CopyKernel {
+    best(kernels, model, |at| {
+        let (in_first, in_last) = (hot[library] / hot[at], spread[library] / spread[at]);
+        (in_first >= LOSS && in_last >= LOSS).then_some(in_first * in_last)
+    })
+}
+
+/// Memory, and a clock.
+struct Meter {
+    /// Ticks of the clock at which it is over.
+    until: u64,
+    from: Vec<u8>,
+    to: Vec<u8>,
+    /// Where the next spread operation is.
+    cursor: usize,
+}
+
+impl Meter {
+    fn new(budget: Duration) -> Self {
+        // Not with the time that it takes to find out how fast the clock ticks.
+        let limit = clock::ticks(budget);
+        let until = clock::now().saturating_add(limit);
+        // Not zeros, which some CPUs treat as something special.
+        Self { until, from: vec![0x5a; ARENA + SLACK], to: vec![0xa5; ARENA + SLACK], cursor: 0 }
+    }
+
+    /// The shortest time of each kernel for `size` bytes, in ticks; `None` if the budget is used up.
+    fn copy(&mut self, kernels: &[CopyKernel], size: usize, spread: bool) -> Option<Vec<f64>> {
+        let mut shortest = vec![f64::INFINITY; kernels.len()];
+        for round in 0..ROUNDS {
+            for turn in 0..kernels.len() {
+                let at = (turn + round) % kernels.len();
+                if clock::now() > self.until {
+                    return None;
+                }
+                shortest[at] = shortest[at].min(self.turn(kernels[at], size, spread));
+            }
+        }
+        Some(shortest)
+    }
+
+    /// Ticks for one of the operations of a turn. Half of them are at odd addresses.
+    #[allow(clippy::cast_precision_loss, reason = "ticks of some microseconds")]
+    fn turn(&mut self, kernel: CopyKernel, size: usize, spread: bool) -> f64 {
+        let pairs = (TURN / size / 2).max(1);
+        let mut copy = |odd: bool| {
+            if spread {
+                self.cursor = if self.cursor + 2 * size > ARENA { 0 } else { self.cursor + size };
+            }
+            let (from, to) = if odd { (17, 33) } else { (0, 0) };
+            // SAFETY: both lie inside the buffers, which have `SLACK` bytes more than `ARENA`, and are of this value alone. The
+            // kernel is of this tier; the size is above `MEDIUM`.
+            unsafe {
+                let (src, dst) =
+                    (self.from.as_ptr().add(self.cursor + from), self.to.as_mut_ptr().add(self.cursor + to));
+                copy_by(kernel, src, std::hint::black_box(dst), size);
+            }
+        };
+        if !spread {
+            copy(false);
+        }
+        let begun = clock::now();
+        for _ in 0..pairs {
+            copy(false);
+            copy(true);
+        }
+        clock::now().saturating_sub(begun) as f64 / (2 * pairs) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KERNELS: [CopyKernel; 3] = [CopyKernel::Library, CopyKernel::String, CopyKernel::Avx2];
+
+    /// A CPU on which each kernel takes a time of its own for a byte.
+    fn chosen(time: impl Fn(CopyKernel, usize, bool) -> f64) -> CopyTable {
+        let mut table = CopyTable::all(CopyKernel::Library).with(Hint::Cold, 8 << 10, CopyKernel::StreamSse2);
+        copies(&mut table, &KERNELS, |kernels, size, spread| {
+            Some(kernels.iter().map(|kernel| time(*kernel, size, spread)).collect())
+        });
+        table
+    }
+
+    #[test]
+    fn the_fastest_is_used_where_it_is_the_fastest() {
+        let table = chosen(|kernel, size, _| match kernel {
+            CopyKernel::Avx2 if size < 64 << 10 => 0.5,
+            CopyKernel::String if size >= 64 << 10 => 0.8,
+            _ => 1.0,
+        });
+        for hint in [Hint::Hot, Hint::Unknown] {
+            assert_eq!(table.kernel(hint, 600), CopyKernel::Avx2);
+            assert_eq!(table.kernel(hint, (64 << 10) - 1), CopyKernel::Avx2);
+            assert_eq!(table.kernel(hint, 64 << 10), CopyKernel::String);
+            assert_eq!(table.kernel(hint, Tuning::past_caches() / 2), CopyKernel::String);
+        }
+        assert_eq!(table.kernel(Hint::Cold, 4096), CopyKernel::Avx2);
+        assert_eq!(table.kernel(Hint::Cold, 64 << 10), CopyKernel::StreamSse2, "of what is cold the model speaks");
+    }
+
+    #[test]
+    fn what_loses_in_the_last_cache_is_for_hot_data_only() {
+        let table =
+            chosen(|kernel, _, spread| if kernel == CopyKernel::Avx2 { if spread { 1.1 } else { 0.5 } } else { 1.0 });
+        assert_eq!(table.kernel(Hint::Hot, 4096), CopyKernel::Avx2);
+        assert_eq!(table.kernel(Hint::Unknown, 4096), CopyKernel::Library);
+    }
+
+    #[test]
+    fn a_little_faster_changes_nothing() {
+        let table = chosen(|kernel, _, _| if kernel == CopyKernel::Avx2 { 0.98 } else { 1.0 });
+        assert_eq!(table.steps(Hint::Hot), [(256, CopyKernel::Library)]);
+    }
+
+    #[test]
+    fn without_time_the_model_stays() {
+        let tuning = Tuning::calibrate(Duration::ZERO);
+        assert_eq!(tuning, Tuning::of_model());
+    }
+
+    /// Whatever it finds, it is something that this CPU can do.
+    #[test]
+    fn a_measurement_can_be_installed() {
+        let tuning = Tuning::calibrate(Duration::from_millis(5));
+        assert!(tuning.copy.tier() <= Tier::of_cpu());
+        tuning.install().expect("of this CPU");
+        assert_eq!(Tuning::current(), tuning);
+    }
+}

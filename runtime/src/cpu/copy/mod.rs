@@ -1,0 +1,213 @@
+//! Copies to one destination. Those to two are in [`dualcast`](super::dualcast).
+//!
+//! Up to 256 bytes there is nothing to choose: everything is loaded from both ends before anything is stored. Above that a kernel
+//! is taken from a table by size and hint ([`Tuning`](super::Tuning)).
+
+mod small;
+#[cfg(target_arch = "x86_64")]
+mod string;
+mod table;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+
+use std::ptr;
+
+#[cfg(feature = "internals")]
+use super::kernel;
+use super::{Hint, Tier};
+
+pub use table::CopyTable;
+
+/// Bytes up to which no vectors but those of every CPU are used.
+const SMALL: usize = 64;
+/// Bytes up to which no kernel is chosen.
+pub(crate) const MEDIUM: usize = 256;
+
+/// Copies `len` bytes; the regions may overlap (memory move, opcode 0x03).
+///
+/// # Safety
+///
+/// `src` is valid for reading and `dst` for writing `len` bytes, and nobody else accesses those of `dst` or writes those
+/// of `src` meanwhile. The pointers may be anything if `len` is 0.
+#[inline]
+pub unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise is the one that is asked for.
+    unsafe { copy_with(Hint::Unknown, src, dst, len) }
+}
+
+/// As [`copy`], with what is known of the bytes.
+///
+/// # Safety
+///
+/// As for [`copy`].
+#[inline]
+pub unsafe fn copy_with(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise is the one that is asked for.
+    unsafe {
+        if len <= SMALL {
+            small::copy(src, dst, len);
+        } else if len <= MEDIUM {
+            medium(src, dst, len);
+        } else {
+            large(hint, src, dst, len);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`copy`]; `len` is above [`SMALL`] and at most [`MEDIUM`].
+#[inline]
+unsafe fn medium(src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise, and the CPU has what the tier says.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        match super::tuning::current().tier {
+            Some(Tier::Avx512) => vector::medium512(src, dst, len),
+            Some(Tier::Avx2) => vector::medium256(src, dst, len),
+            Some(_) => ptr::copy(src, dst, len),
+            None => first(Hint::Unknown, src, dst, len),
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        ptr::copy(src, dst, len);
+    }
+}
+
+/// # Safety
+///
+/// As for [`copy`]; `len` is above [`MEDIUM`].
+unsafe fn large(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise, and a table has kernels of this CPU only.
+    unsafe {
+        match super::tuning::current().copy.entry(hint, len) {
+            Some(kernel) => copy_by(kernel, src, dst, len),
+            None => first(hint, src, dst, len),
+        }
+    }
+}
+
+/// Nobody has chosen kernels yet.
+///
+/// # Safety
+///
+/// As for [`copy`].
+#[cold]
+#[inline(never)]
+unsafe fn first(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+    super::tuning::first();
+    // SAFETY: the caller's promise.
+    unsafe { copy_with(hint, src, dst, len) }
+}
+
+/// A way to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum CopyKernel {
+    /// The C library's `memmove`.
+    Library,
+    /// The instruction `rep movsb`.
+    String,
+    /// Vectors of 32 bytes.
+    Avx2,
+    /// Vectors of 64 bytes.
+    Avx512,
+    /// Vectors of 16 bytes, past the caches.
+    StreamSse2,
+    /// Vectors of 32 bytes, past the caches.
+    StreamAvx2,
+}
+
+impl CopyKernel {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Library, Self::String, Self::Avx2, Self::Avx512, Self::StreamSse2, Self::StreamAvx2];
+
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Library => "library",
+            Self::String => "string",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::StreamSse2 => "stream-sse2",
+            Self::StreamAvx2 => "stream-avx2",
+        }
+    }
+
+    /// The kernel of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kernel| kernel.name() == name)
+    }
+
+    /// Whether it goes past the caches.
+    pub(crate) const fn is_streaming(self) -> bool {
+        matches!(self, Self::StreamSse2 | Self::StreamAvx2)
+    }
+
+    /// The least tier that it needs. Without x86 there is the library only.
+    pub const fn tier(self) -> Tier {
+        match self {
+            Self::Library | Self::String | Self::StreamSse2 => Tier::Portable,
+            Self::Avx2 | Self::StreamAvx2 => Tier::Avx2,
+            Self::Avx512 => Tier::Avx512,
+        }
+    }
+}
+
+/// Copies by one kernel, if the regions do not overlap: else by the library.
+///
+/// # Safety
+///
+/// As for [`copy`], and the CPU has the kernel's [tier](CopyKernel::tier). If it is not the library, `len` is above
+/// [`MEDIUM`].
+#[inline]
+pub(crate) unsafe fn copy_by(kernel: CopyKernel, src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise. Whatever is not a kernel for this may overlap.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let distance = dst.addr().wrapping_sub(src.addr());
+            // Neither begins inside the other: the distance is not among the `2 * len - 1` that are too small.
+            if distance.wrapping_add(len - 1) > 2 * (len - 1) {
+                match kernel {
+                    CopyKernel::Library => {}
+                    CopyKernel::String => return string::copy(src, dst, len),
+                    CopyKernel::Avx2 => return vector::avx2(src, dst, len),
+                    CopyKernel::Avx512 => return vector::avx512(src, dst, len),
+                    CopyKernel::StreamSse2 => return vector::stream_sse2(src, dst, len),
+                    CopyKernel::StreamAvx2 => return vector::stream_avx2(src, dst, len),
+                }
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = kernel;
+        if len != 0 {
+            ptr::copy(src, dst, len);
+        }
+    }
+}
+
+/// Each kernel by itself.
+#[cfg(feature = "internals")]
+pub(crate) fn kernels() -> Vec<kernel::Kernel<kernel::Copy>> {
+    /// # Safety
+    ///
+    /// As for [`copy`], on a CPU with the kernel's tier.
+    unsafe fn by<const KERNEL: usize>(src: *const u8, dst: *mut u8, len: usize) {
+        let kernel = CopyKernel::ALL[KERNEL];
+        // SAFETY: the caller's promise. The library takes any size, the others those that they are chosen for.
+        unsafe {
+            if len <= MEDIUM && kernel != CopyKernel::Library {
+                copy(src, dst, len);
+            } else {
+                copy_by(kernel, src, dst, len);
+            }
+        }
+    }
+    let run: [kernel::Copy; 6] = [by::<0>, by::<1>, by::<2>, by::<3>, by::<4>, by::<5>];
+    let named = CopyKernel::ALL.into_iter().zip(run);
+    named.map(|(kernel, run)| kernel::Kernel { name: kernel.name(), tier: kernel.tier(), run }).collect()
+}

@@ -1,0 +1,103 @@
+//! Which kernel does how much: what fits this CPU's model, or what was measured on it.
+//!
+//! There is one for the process. It begins as the model's; an accelerator that is built, or [`Tuning::calibrate`], measures once.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{LazyLock, Once, OnceLock};
+use std::time::Duration;
+
+use super::copy::{CopyKernel, CopyTable};
+use super::{Hint, Tier};
+
+/// Which kernels the CPU engine uses, by operation, size and [`Hint`]. None of it changes an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// The tier, once it is known.
+    pub(crate) tier: Option<Tier>,
+    /// Copies.
+    pub copy: CopyTable,
+}
+
+/// What there is before anybody has looked at the CPU: whoever meets an entry that is not there calls [`first`].
+static NONE: Tuning = Tuning { tier: None, copy: CopyTable::NONE };
+
+/// The one in use. What it points to lives as long as the process, and is not written.
+static CURRENT: AtomicPtr<Tuning> = AtomicPtr::new((&raw const NONE).cast_mut());
+
+/// The one in use, whether anybody has chosen or not: so that nothing stands in the way of those who come later.
+#[inline]
+pub(crate) fn current() -> &'static Tuning {
+    // SAFETY: whatever is stored there is a static or was leaked, and nobody writes it any more; Acquire pairs with the Release of
+    // the store.
+    unsafe { &*CURRENT.load(Ordering::Acquire) }
+}
+
+/// The one in use, which is that of the CPU's model if nobody has chosen yet.
+#[cold]
+pub(crate) fn first() -> &'static Tuning {
+    replace(&NONE, &MODEL);
+    current()
+}
+
+/// What fits the CPU's model.
+static MODEL: LazyLock<Tuning> = LazyLock::new(Tuning::of_model);
+
+/// Puts `new` in use instead of `old`, if that is in use; says whether it was.
+fn replace(old: &'static Tuning, new: &'static Tuning) -> bool {
+    let [old, new] = [old, new].map(|tuning| ptr::from_ref(tuning).cast_mut());
+    CURRENT.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+/// Measures this CPU, if nobody has and the environment does not forbid it, and puts the result in use.
+pub(crate) fn calibrate_once() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        // What somebody has installed stays.
+        let is_open = || [&raw const NONE, &raw const *MODEL].contains(&CURRENT.load(Ordering::Acquire).cast_const());
+        if cfg!(miri) || !is_open() || std::env::var_os("DSA_CPU_TUNING").is_some_and(|value| value == "model") {
+            return;
+        }
+        let measured = Box::leak(Box::new(Tuning::calibrate(Duration::from_millis(5))));
+        _ = replace(&NONE, measured) || replace(&MODEL, measured);
+    });
+}
+
+impl Tuning {
+    /// What is in use.
+    pub fn current() -> Self {
+        *first()
+    }
+
+    /// What fits most CPUs of this tier and cache size. Nothing is measured.
+    pub fn of_model() -> Self {
+        let tier = Tier::current();
+        let stream = if tier >= Tier::Avx2 { CopyKernel::StreamAvx2 } else { CopyKernel::StreamSse2 };
+        let copy = CopyTable::all(CopyKernel::Avx2)
+            .with(Hint::Hot, 32 << 10, CopyKernel::Library)
+            .with(Hint::Unknown, 32 << 10, CopyKernel::Library)
+            .with(Hint::Cold, 8 << 10, stream);
+        Self { tier: Some(tier), copy: copy.with(Hint::Unknown, Self::past_caches(), stream).within(tier) }
+    }
+
+    /// Bytes from which an operation of which nothing is known goes past the caches: three quarters of the last cache.
+    pub fn past_caches() -> usize {
+        static BYTES: OnceLock<usize> = OnceLock::new();
+        *BYTES.get_or_init(|| super::caches::last_level().map_or(24 << 20, |bytes| bytes / 4 * 3).max(1 << 20))
+    }
+
+    /// Puts it in use, for the whole process. Some kilobytes are kept for every one that ever was.
+    ///
+    /// # Errors
+    ///
+    /// The tier that it needs, if this CPU does not have it.
+    pub fn install(self) -> Result<(), Tier> {
+        let needed = self.copy.tier();
+        if needed > Tier::of_cpu() {
+            return Err(needed);
+        }
+        CURRENT.store(Box::leak(Box::new(self)), Ordering::Release);
+        Ok(())
+    }
+}
