@@ -5,7 +5,7 @@ use std::hint::black_box;
 use dsa_emulator::{Client, Config, Device, Enqcmd, WqConfig};
 use idxd_sys::{CompletionRecord, Descriptor, flag, opcode, status};
 
-use crate::{decisions, runtime};
+use crate::{decisions, engine, runtime};
 
 /// Something to count.
 pub(crate) struct Case {
@@ -132,6 +132,18 @@ impl Case {
             bound: Some(230),
             body: Body::Alone(decisions::with_notes),
             around: Some(Body::Alone(decisions::around)),
+        },
+        Self {
+            name: "copy of 4 KiB by the CPU engine, above its kernel",
+            bound: Some(40),
+            body: Body::Alone(engine::copies),
+            around: Some(Body::Alone(engine::kernel_of_copies)),
+        },
+        Self {
+            name: "blocking copy of 4 KiB without a device, above its kernel",
+            bound: Some(100),
+            body: Body::Alone(engine::blocking_copies),
+            around: Some(Body::Alone(engine::kernel_of_copies)),
         },
     ];
 

@@ -20,6 +20,7 @@
 mod cases;
 mod count;
 mod decisions;
+mod engine;
 mod runtime;
 
 use std::process::ExitCode;

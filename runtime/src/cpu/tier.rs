@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 ///
 /// Which one a process uses is found out once, from CPUID. The environment variable `DSA_CPU_TIER`, read at the same time, may
 /// limit it to a lower one: `portable`, `sse4.2`, `avx2`, `avx512`. The answers are the same in each.
+///
+/// A build with debug assertions uses the portable one, unless the variable says otherwise: where nothing is inlined a vector costs
+/// some tens of calls, and the C library, which is always compiled with care, is far ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -42,7 +45,8 @@ impl Tier {
     #[cold]
     fn find() -> Self {
         let limit = std::env::var("DSA_CPU_TIER").ok().and_then(|name| Self::named(&name));
-        let found = Self::of_cpu().min(limit.unwrap_or(Self::Avx512));
+        let unsaid = if cfg!(debug_assertions) { Self::Portable } else { Self::Avx512 };
+        let found = Self::of_cpu().min(limit.unwrap_or(unsaid));
         // Whoever comes second finds the same.
         CURRENT.store(found as u8, Ordering::Relaxed);
         found

@@ -73,7 +73,12 @@ impl Tuning {
     /// What fits most CPUs of this tier and cache size. Nothing is measured.
     pub fn of_model() -> Self {
         let tier = Tier::current();
-        let stream = if tier >= Tier::Avx2 { CopyKernel::StreamAvx2 } else { CopyKernel::StreamSse2 };
+        let stream = match tier {
+            Tier::Avx2 | Tier::Avx512 => CopyKernel::StreamAvx2,
+            // See `Tier`: there nothing is inlined.
+            _ if cfg!(debug_assertions) => CopyKernel::Library,
+            _ => CopyKernel::StreamSse2,
+        };
         let copy = CopyTable::all(CopyKernel::Avx2)
             .with(Hint::Hot, 32 << 10, CopyKernel::Library)
             .with(Hint::Unknown, 32 << 10, CopyKernel::Library)
