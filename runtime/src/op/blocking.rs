@@ -30,10 +30,10 @@ use super::scope::run_scope;
 pub use super::scope::{Scope, Ticket};
 use super::split;
 use crate::accelerator::Accelerator;
-use crate::cpu::Hint;
+use crate::cpu::{self, Hint};
 use crate::dispatch::{Flight, Load, Outcome, Plain, Shares, Split, direct};
 use crate::error::Error;
-use crate::stats::Path;
+use crate::stats::{Operation, Path};
 
 /// The blocking calls of one accelerator, see [`Accelerator::blocking`].
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +90,12 @@ impl Blocking<'_> {
     /// [`Error::LengthMismatch`], before anything is copied.
     pub fn memcpy(self, dst: &mut [u8], src: &[u8]) -> Result<Path, Error> {
         check::same_length(dst.len(), src.len())?;
+        if let Some(begun) = self.begin(Operation::Copy, src.len()) {
+            // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
+            unsafe { cpu::copy_with(self.hint, src.as_ptr(), dst.as_mut_ptr(), src.len()) };
+            begun.end();
+            return Ok(Path::Cpu);
+        }
         if let Some(shares) = self.shares(src.len()) {
             // SAFETY: both slices are borrowed until `copy` has returned, `dst` exclusively; they have the length of the
             // shares.
@@ -115,8 +121,15 @@ impl Blocking<'_> {
 
     /// Fills `dst` with `pattern`, a byte or eight bytes.
     pub fn memset(self, dst: &mut [u8], pattern: impl Into<Pattern>) -> Path {
+        let (to, len, pattern) = (dst.as_mut_ptr(), dst.len(), pattern.into().word());
+        if let Some(begun) = self.begin(Operation::Fill, len) {
+            // SAFETY: `dst` is borrowed exclusively, and has that length.
+            unsafe { cpu::fill(to, len, pattern) };
+            begun.end();
+            return Path::Cpu;
+        }
         // SAFETY: `dst` is borrowed exclusively until `run` returns.
-        unsafe { self.run(Plain::fill(dst.as_mut_ptr(), dst.len(), pattern.into().word())) }.1
+        unsafe { self.run(Plain::fill(to, len, pattern)) }.1
     }
 
     /// Orders two slices as their own comparison does: by the first byte that differs, then by length.
@@ -135,6 +148,12 @@ impl Blocking<'_> {
     /// [`Error::LengthMismatch`].
     pub fn first_difference(self, a: &[u8], b: &[u8]) -> Result<Option<usize>, Error> {
         check::same_length(a.len(), b.len())?;
+        if let Some(begun) = self.begin(Operation::Compare, a.len()) {
+            // SAFETY: both slices are borrowed here, and have that length.
+            let difference = unsafe { cpu::compare(a.as_ptr(), b.as_ptr(), a.len()) };
+            begun.end();
+            return Ok(difference);
+        }
         // SAFETY: both slices are borrowed until `run` returns, and are only read.
         Ok(unsafe { self.run(Plain::compare(a.as_ptr(), b.as_ptr(), a.len())) }.0.difference())
     }
@@ -146,6 +165,11 @@ impl Blocking<'_> {
 
     /// CRC-32C of `src` after what gave `seed`.
     pub fn crc32c_from(self, seed: u32, src: &[u8]) -> u32 {
+        if let Some(begun) = self.begin(Operation::Crc32c, src.len()) {
+            let crc = cpu::crc32c(seed, src);
+            begun.end();
+            return crc;
+        }
         // SAFETY: `src` is borrowed until `run` returns, and is only read.
         unsafe { self.run(Plain::crc32c(src.as_ptr(), src.len(), seed)) }.0.crc32c()
     }
@@ -166,6 +190,12 @@ impl Blocking<'_> {
     /// [`Error::LengthMismatch`], before anything is copied.
     pub fn copy_crc32c_from(self, seed: u32, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
         check::same_length(dst.len(), src.len())?;
+        if let Some(begun) = self.begin(Operation::CopyCrc32c, src.len()) {
+            // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
+            let crc = unsafe { cpu::copy_crc32c(seed, src.as_ptr(), dst.as_mut_ptr(), src.len()) };
+            begun.end();
+            return Ok(crc);
+        }
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
         Ok(unsafe { self.run(Plain::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), seed)) }.0.crc32c())
     }
@@ -188,10 +218,16 @@ impl Blocking<'_> {
         Shares::new(len, self.split, shared.least as usize)
     }
 
+    /// Begins an operation that is the CPU's, and needs no job.
+    #[expect(clippy::inline_always, reason = "measured in instructions")]
+    #[inline(always)]
+    fn begin(&self, operation: Operation, len: usize) -> Option<direct::Begun<'_>> {
+        direct::begin(self.accelerator, operation, len as u64)
+    }
+
     /// # Safety
     ///
     /// The job's memory is valid until this returns, and nobody else touches it (sources may be read).
-    #[inline]
     pub(super) unsafe fn run(self, mut job: impl Load) -> (Outcome, Path) {
         job.set_hint(self.hint);
         // SAFETY: the caller's promise.
