@@ -13,8 +13,10 @@ use crate::clock;
 
 /// Bytes of each of the two buffers; together they are more than a second-level cache.
 const ARENA: usize = 2 << 20;
-/// Room behind them, for what begins at an odd address.
-const SLACK: usize = 4096;
+/// A page, as far as addresses are compared.
+const PAGE: usize = 4096;
+/// Room behind them, for what begins later.
+const SLACK: usize = 2 * PAGE;
 /// The largest size that is measured.
 const LARGEST: usize = 1 << 20;
 /// The largest size that is measured in the last cache.
@@ -120,6 +122,13 @@ impl Meter {
         Self { until, from: vec![0x5a; ARENA + SLACK], to: vec![0xa5; ARENA + SLACK], cursor: 0 }
     }
 
+    /// How far behind the beginnings of the buffers a copy's two regions are: at addresses that are multiples of a page, or at odd
+    /// ones. The second is half a page or so further than the first, so that nothing of one looks like the other.
+    fn shifts(&self, odd: bool) -> (usize, usize) {
+        let (from, to) = if odd { (17, PAGE / 2 + 33) } else { (0, PAGE / 2) };
+        (self.from.as_ptr().align_offset(PAGE) + from, self.to.as_ptr().align_offset(PAGE) + to)
+    }
+
     /// The shortest time of each kernel for `size` bytes, in ticks; `None` if the budget is used up.
     fn copy(&mut self, kernels: &[CopyKernel], size: usize, spread: bool) -> Option<Vec<f64>> {
         let mut shortest = vec![f64::INFINITY; kernels.len()];
@@ -143,9 +152,10 @@ impl Meter {
             if spread {
                 self.cursor = if self.cursor + 2 * size > ARENA { 0 } else { self.cursor + size };
             }
-            let (from, to) = if odd { (17, 33) } else { (0, 0) };
-            // SAFETY: both lie inside the buffers, which have `SLACK` bytes more than `ARENA`, and are of this value alone. The
-            // kernel is of this tier; the size is above `MEDIUM`.
+            let (from, to) = self.shifts(odd);
+            // SAFETY: both lie inside the buffers, which have `SLACK` bytes more than `ARENA`: a page to reach an address that is a
+            // multiple of one, and half a page, and more, for the shift. They are of this value alone. The kernel is of this tier; the
+            // size is above `MEDIUM`.
             unsafe {
                 let (src, dst) =
                     (self.from.as_ptr().add(self.cursor + from), self.to.as_mut_ptr().add(self.cursor + to));

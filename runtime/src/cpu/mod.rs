@@ -27,6 +27,7 @@ mod guard;
 mod hint;
 #[cfg(feature = "internals")]
 pub(crate) mod kernel;
+mod model;
 mod numeric;
 mod reduce;
 #[cfg(test)]

@@ -79,10 +79,12 @@ impl Tuning {
             _ if cfg!(debug_assertions) => CopyKernel::Library,
             _ => CopyKernel::StreamSse2,
         };
-        let copy = CopyTable::all(CopyKernel::Avx2)
-            .with(Hint::Hot, 32 << 10, CopyKernel::Library)
-            .with(Hint::Unknown, 32 << 10, CopyKernel::Library)
-            .with(Hint::Cold, 8 << 10, stream);
+        let vectors = if super::model::prefers_long_vectors() { CopyKernel::Avx512 } else { CopyKernel::Avx2 };
+        let vectors = if vectors.tier() <= tier { vectors } else { CopyKernel::Avx2 };
+        let copy = CopyTable::all(vectors)
+            .with(Hint::Hot, 64 << 10, CopyKernel::Library)
+            .with(Hint::Unknown, 64 << 10, CopyKernel::Library)
+            .with(Hint::Cold, 16 << 10, stream);
         Self { tier: Some(tier), copy: copy.with(Hint::Unknown, Self::past_caches(), stream).within(tier) }
     }
 

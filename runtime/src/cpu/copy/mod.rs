@@ -81,8 +81,17 @@ unsafe fn medium(src: *const u8, dst: *mut u8, len: usize) {
 unsafe fn large(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: the caller's promise, and a table has kernels of this CPU only.
     unsafe {
-        match super::tuning::current().copy.entry(hint, len) {
-            Some(kernel) => copy_by(kernel, src, dst, len),
+        let tuning = super::tuning::current();
+        match tuning.copy.entry(hint, len) {
+            Some(kernel) => {
+                // What the library and the string instruction fall into, and the vectors know how to avoid.
+                #[cfg(target_arch = "x86_64")]
+                let kernel = match kernel {
+                    CopyKernel::Library | CopyKernel::String if vector::is_aliased(src, dst) => tuning.copy.vectors(),
+                    _ => kernel,
+                };
+                copy_by(kernel, src, dst, len);
+            }
             None => first(hint, src, dst, len),
         }
     }

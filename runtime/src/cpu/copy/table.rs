@@ -15,15 +15,24 @@ const CLASSES: usize = LINEAR / STEP + (usize::BITS - LINEAR.ilog2()) as usize;
 pub struct CopyTable {
     /// By hint, and by class.
     by_hint: [[Option<CopyKernel>; CLASSES]; 3],
+    /// For regions that the library and the string instruction are slow with.
+    vectors: CopyKernel,
 }
 
 impl CopyTable {
     /// The one before anybody has chosen.
-    pub(crate) const NONE: Self = Self { by_hint: [[None; CLASSES]; 3] };
+    pub(crate) const NONE: Self = Self { by_hint: [[None; CLASSES]; 3], vectors: CopyKernel::Library };
 
     /// A table with one kernel for everything.
     pub const fn all(kernel: CopyKernel) -> Self {
-        Self { by_hint: [[Some(kernel); CLASSES]; 3] }
+        Self { by_hint: [[Some(kernel); CLASSES]; 3], vectors: kernel }
+    }
+
+    /// The kernel of [`all`](Self::all), which is also used where a destination lies a little above its source in the lowest 12
+    /// bits of the address, instead of the library and the string instruction: these may be ten times as slow there.
+    #[inline]
+    pub fn vectors(&self) -> CopyKernel {
+        self.vectors
     }
 
     /// The kernel for `len` bytes. Copies of up to 256 bytes are done without one.
@@ -54,7 +63,7 @@ impl CopyTable {
     /// The same, with the library's way for whatever `tier` does not have.
     #[must_use]
     pub(crate) fn within(mut self, tier: Tier) -> Self {
-        for kernel in self.by_hint.as_flattened_mut().iter_mut().flatten() {
+        for kernel in self.by_hint.as_flattened_mut().iter_mut().flatten().chain([&mut self.vectors]) {
             if kernel.tier() > tier {
                 *kernel = CopyKernel::Library;
             }
@@ -64,7 +73,13 @@ impl CopyTable {
 
     /// The least tier that has all of it.
     pub fn tier(&self) -> Tier {
-        self.by_hint.as_flattened().iter().flatten().map(|kernel| kernel.tier()).max().unwrap_or(Tier::Portable)
+        self.by_hint
+            .as_flattened()
+            .iter()
+            .flatten()
+            .map(|kernel| kernel.tier())
+            .max()
+            .map_or(self.vectors.tier(), |tier| tier.max(self.vectors.tier()))
     }
 
     /// Where the kernel changes with the size, from 256 bytes on.
