@@ -14,6 +14,16 @@ pub mod kernels {
     pub fn copy() -> Vec<Kernel<Copy>> {
         crate::cpu::copy::kernels()
     }
+
+    /// CRC-32C.
+    pub fn crc32c() -> Vec<Kernel<Crc32c>> {
+        crate::cpu::crc::kernels()
+    }
+
+    /// Copies with CRC-32C.
+    pub fn copy_crc32c() -> Vec<Kernel<CopyCrc32c>> {
+        crate::cpu::crc::copy_kernels()
+    }
 }
 
 /// A no-op with its record at address `record`, as words.

@@ -14,7 +14,7 @@ mod caches;
 mod calibrate;
 mod compare;
 pub(crate) mod copy;
-mod crc;
+pub(crate) mod crc;
 mod delta;
 mod dif;
 mod dualcast;
@@ -25,7 +25,7 @@ mod gather;
 #[cfg(test)]
 mod guard;
 mod hint;
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) mod kernel;
 mod model;
 mod numeric;
@@ -39,7 +39,10 @@ mod vector;
 
 pub use compare::{compare, compare_pattern};
 pub use copy::{CopyKernel, CopyTable, copy, copy_with};
-pub use crc::{CrcParams, CrcWidth, copy_crc, copy_crc32c, crc, crc_at, crc32c, crc32c_at};
+pub use crc::{
+    CrcParams, CrcWidth, copy_crc, copy_crc_with, copy_crc32c, copy_crc32c_with, crc, crc_at, crc_with, crc32c,
+    crc32c_at, crc32c_with,
+};
 pub use delta::{Delta, DeltaError, apply_delta, create_delta};
 pub(crate) use delta::{DeltaSoFar, check_delta, create_delta_in};
 pub use dif::{

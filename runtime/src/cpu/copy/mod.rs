@@ -14,7 +14,7 @@ mod vector;
 
 use std::ptr;
 
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 use super::kernel;
 use super::{Hint, Tier};
 
@@ -200,7 +200,7 @@ pub(crate) unsafe fn copy_by(kernel: CopyKernel, src: *const u8, dst: *mut u8, l
 }
 
 /// Each kernel by itself.
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn kernels() -> Vec<kernel::Kernel<kernel::Copy>> {
     /// # Safety
     ///

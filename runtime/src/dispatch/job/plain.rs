@@ -373,13 +373,13 @@ impl Work for Plain {
                 Kind::FillWide => cpu::fill_wide(dst, len, [self.value, self.aux]),
                 Kind::Dualcast => cpu::dualcast(src, dst, second, len),
                 Kind::Crc32c => {
-                    return Outcome::Crc(cpu::crc32c_at(self.value as u32, src, len).into());
+                    return Outcome::Crc(cpu::crc32c_with(hint, self.value as u32, src, len).into());
                 }
-                Kind::Crc64 => return Outcome::Crc(cpu::crc_at(CRC_64, self.value, src, len)),
+                Kind::Crc64 => return Outcome::Crc(cpu::crc_with(hint, CRC_64, self.value, src, len)),
                 Kind::CopyCrc32c => {
-                    return Outcome::Crc(cpu::copy_crc32c(self.value as u32, src, dst, len).into());
+                    return Outcome::Crc(cpu::copy_crc32c_with(hint, self.value as u32, src, dst, len).into());
                 }
-                Kind::CopyCrc64 => return Outcome::Crc(cpu::copy_crc(CRC_64, self.value, src, dst, len)),
+                Kind::CopyCrc64 => return Outcome::Crc(cpu::copy_crc_with(hint, CRC_64, self.value, src, dst, len)),
                 Kind::Compare => return Outcome::Difference(cpu::compare(src, dst, len)),
                 Kind::ComparePattern => return Outcome::Difference(cpu::compare_pattern(src, len, self.value)),
             }
