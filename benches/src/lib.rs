@@ -6,7 +6,12 @@
 #![allow(clippy::cast_precision_loss)] // counts and nanoseconds, far below 2^53
 
 pub mod cell;
+pub mod grid;
 pub mod random;
+pub mod ranges;
+pub mod regret;
 pub mod rounds;
 pub mod statistics;
+pub mod tally;
 pub mod verdict;
+pub mod walk;
