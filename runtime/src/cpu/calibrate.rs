@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::copy::{CopyKernel, CopyTable, MEDIUM, copy_by};
+use super::crc::CrcLimits;
 use super::{Hint, Tier, Tuning};
 use crate::clock;
 
@@ -46,6 +47,9 @@ impl Tuning {
         if kernels.len() > 1 {
             let mut meter = Meter::new(budget);
             copies(&mut tuning.copy, &kernels, |kernel, size, spread| meter.copy(kernel, size, spread));
+            if tier == Tier::Avx512 {
+                checksums(&mut tuning.crc, |size| meter.checksum(size));
+            }
         }
         tuning
     }
@@ -82,6 +86,26 @@ fn copies(
         table.set(Hint::Unknown, size, kernel);
         table.set(Hint::Hot, size, kernel);
         size *= 2;
+    }
+}
+
+/// Decides from which size on folding and the `crc32` instruction are used together, if at all, by what `time` says of a size:
+/// ticks of folding alone, and of both. `None` means that there is no time left.
+fn checksums(limits: &mut CrcLimits, mut time: impl FnMut(usize) -> Option<[f64; 2]>) {
+    let mut from = usize::MAX;
+    // From the largest on: where it is no gain once, it is none below.
+    for size in [64 << 10, 32 << 10, 16 << 10, 8 << 10] {
+        let Some([alone, both]) = time(size) else { return };
+        if both * MARGIN > alone {
+            break;
+        }
+        from = size;
+    }
+    if from == usize::MAX {
+        // Nor is it worth finding out whether the data is in a cache.
+        (limits.hybrid_from, limits.probe_from) = (usize::MAX, usize::MAX);
+    } else {
+        (limits.hybrid_from, limits.probe_from) = (from, from.max(limits.probe_from));
     }
 }
 
@@ -140,6 +164,27 @@ impl Meter {
                 }
                 shortest[at] = shortest[at].min(self.turn(kernels[at], size, spread));
             }
+        }
+        Some(shortest)
+    }
+
+    /// The shortest times of CRC-32C of `size` bytes in the first caches: by folding, and by folding and streams.
+    fn checksum(&mut self, size: usize) -> Option<[f64; 2]> {
+        let mut shortest = [f64::INFINITY; 2];
+        for round in 0..2 * ROUNDS {
+            if clock::now() > self.until {
+                return None;
+            }
+            let both = round % 2;
+            let run = || std::hint::black_box(super::crc::by_folding(both == 1, &self.from[..size]));
+            run();
+            let begun = clock::now();
+            for _ in 0..TURN / size {
+                run();
+            }
+            #[allow(clippy::cast_precision_loss, reason = "ticks of some microseconds")]
+            let ticks = clock::now().saturating_sub(begun) as f64;
+            shortest[both] = shortest[both].min(ticks);
         }
         Some(shortest)
     }
@@ -218,6 +263,18 @@ mod tests {
     fn a_little_faster_changes_nothing() {
         let table = chosen(|kernel, _, _| if kernel == CopyKernel::Avx2 { 0.98 } else { 1.0 });
         assert_eq!(table.steps(Hint::Hot), [(256, CopyKernel::Library)]);
+    }
+
+    #[test]
+    fn both_ways_at_once_are_used_where_they_are_a_gain() {
+        let decided = |gain: fn(usize) -> f64| {
+            let mut limits = CrcLimits::DEFAULT;
+            checksums(&mut limits, |size| Some([gain(size), 1.0]));
+            (limits.hybrid_from, limits.probe_from)
+        };
+        assert_eq!(decided(|_| 1.3), (8 << 10, CrcLimits::DEFAULT.probe_from));
+        assert_eq!(decided(|size| if size < 32 << 10 { 1.0 } else { 1.2 }), (32 << 10, 32 << 10));
+        assert_eq!(decided(|_| 0.9), (usize::MAX, usize::MAX));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Once, OnceLock};
 use std::time::Duration;
 
 use super::copy::{CopyKernel, CopyTable};
+use super::crc::CrcLimits;
 use super::{Hint, Tier};
 
 /// Which kernels the CPU engine uses, by operation, size and [`Hint`]. None of it changes an answer.
@@ -18,10 +19,12 @@ pub struct Tuning {
     pub(crate) tier: Option<Tier>,
     /// Copies.
     pub copy: CopyTable,
+    /// Checksums, alone and with a copy.
+    pub(crate) crc: CrcLimits,
 }
 
 /// What there is before anybody has looked at the CPU: whoever meets an entry that is not there calls [`first`].
-static NONE: Tuning = Tuning { tier: None, copy: CopyTable::NONE };
+static NONE: Tuning = Tuning { tier: None, copy: CopyTable::NONE, crc: CrcLimits::DEFAULT };
 
 /// The one in use. What it points to lives as long as the process, and is not written.
 static CURRENT: AtomicPtr<Tuning> = AtomicPtr::new((&raw const NONE).cast_mut());
@@ -85,7 +88,13 @@ impl Tuning {
             .with(Hint::Hot, 64 << 10, CopyKernel::Library)
             .with(Hint::Unknown, 64 << 10, CopyKernel::Library)
             .with(Hint::Cold, 16 << 10, stream);
-        Self { tier: Some(tier), copy: copy.with(Hint::Unknown, Self::past_caches(), stream).within(tier) }
+        let past = Self::past_caches();
+        Self {
+            tier: Some(tier),
+            copy: copy.with(Hint::Unknown, past, stream).within(tier),
+            // Of what is that large, a good part is not in a cache any more: and the checksum waits for it.
+            crc: CrcLimits { past_unknown_from: past / 3, ..CrcLimits::DEFAULT },
+        }
     }
 
     /// Bytes from which an operation of which nothing is known goes past the caches: three quarters of the last cache.

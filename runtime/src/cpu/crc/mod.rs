@@ -39,8 +39,11 @@ pub use params::{CrcParams, CrcWidth};
 pub(crate) use select::CrcLimits;
 use select::{copy_state_at, copy_state32_at, state_at, state32_at};
 
-/// The sizes that count, as long as nobody has measured better ones.
-const LIMITS: &CrcLimits = &CrcLimits::DEFAULT;
+/// The sizes that count.
+#[inline]
+fn limits() -> &'static CrcLimits {
+    &super::tuning::current().crc
+}
 
 /// CRC-32C of a slice. Seed 0 gives the standard CRC; a result as the seed goes on behind it.
 ///
@@ -76,7 +79,16 @@ pub unsafe fn crc32c_at(seed: u32, src: *const u8, len: usize) -> u32 {
 pub unsafe fn crc32c_with(hint: Hint, seed: u32, src: *const u8, len: usize) -> u32 {
     // The state is the inverted seed, the result the inverted state.
     // SAFETY: the tier is one of the CPU; the rest is the caller's promise.
-    !unsafe { state32_at(Tier::current(), LIMITS, hint, !seed, src, len) }
+    !unsafe { state32_at(Tier::current(), limits(), hint, !seed, src, len) }
+}
+
+/// CRC-32C by folding, alone or together with streams of the `crc32` instruction: for whoever wants to know what is faster. On a CPU
+/// that has no folding, as ever.
+pub(crate) fn by_folding(with_streams: bool, data: &[u8]) -> u32 {
+    let never = CrcLimits { hybrid_from: usize::MAX, probe_from: usize::MAX, ..CrcLimits::DEFAULT };
+    let limits = if with_streams { CrcLimits { hybrid_from: 0, ..never } } else { never };
+    // SAFETY: a slice is valid for reading, and the tier is one of the CPU.
+    !unsafe { state32_at(Tier::current(), &limits, Hint::Hot, !0, data.as_ptr(), data.len()) }
 }
 
 /// Any CRC of a slice (CRC generation, opcode 0x10). The upper half of seed and result does not count for 32 bits.
@@ -104,7 +116,7 @@ pub unsafe fn crc_at(params: CrcParams, seed: u64, src: *const u8, len: usize) -
 pub unsafe fn crc_with(hint: Hint, params: CrcParams, seed: u64, src: *const u8, len: usize) -> u64 {
     let state = params.state(seed);
     // SAFETY: the tier is one of the CPU; the rest is the caller's promise.
-    params.result(unsafe { state_at(Tier::current(), LIMITS, hint, params, state, src, len) })
+    params.result(unsafe { state_at(Tier::current(), limits(), hint, params, state, src, len) })
 }
 
 /// Copies and computes the CRC-32C of what was copied.
@@ -127,7 +139,7 @@ pub unsafe fn copy_crc32c(seed: u32, src: *const u8, dst: *mut u8, len: usize) -
 #[inline]
 pub unsafe fn copy_crc32c_with(hint: Hint, seed: u32, src: *const u8, dst: *mut u8, len: usize) -> u32 {
     // SAFETY: the tier is one of the CPU; the rest is the caller's promise.
-    !unsafe { copy_state32_at(Tier::current(), LIMITS, hint, !seed, src, dst, len) }
+    !unsafe { copy_state32_at(Tier::current(), limits(), hint, !seed, src, dst, len) }
 }
 
 /// Copies and computes any CRC of what was copied (copy with CRC generation, opcode 0x11).
@@ -150,5 +162,5 @@ pub unsafe fn copy_crc(params: CrcParams, seed: u64, src: *const u8, dst: *mut u
 pub unsafe fn copy_crc_with(hint: Hint, params: CrcParams, seed: u64, src: *const u8, dst: *mut u8, len: usize) -> u64 {
     let state = params.state(seed);
     // SAFETY: the tier is one of the CPU; the rest is the caller's promise.
-    params.result(unsafe { copy_state_at(Tier::current(), LIMITS, hint, params, state, src, dst, len) })
+    params.result(unsafe { copy_state_at(Tier::current(), limits(), hint, params, state, src, dst, len) })
 }

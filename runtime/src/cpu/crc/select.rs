@@ -13,7 +13,7 @@ use super::{
 };
 
 /// From which size on, in bytes, which kernel is the fastest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CrcLimits {
     /// CRC-32C by folding rows, on tier AVX-512; below by the `crc32` instruction. At least 64.
     pub(crate) fold_from: usize,
