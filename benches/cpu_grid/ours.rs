@@ -6,7 +6,8 @@ use dsa_benches::grid::{Operation, Residency};
 use super::slots::{EQUAL, PATTERN};
 
 /// Operations whose functions take a hint.
-pub(crate) const HINTED: &[Operation] = &[];
+pub(crate) const HINTED: &[Operation] =
+    &[Operation::Copy, Operation::Fill, Operation::Crc32c, Operation::CopyCrc32c, Operation::Dualcast];
 
 /// What a caller who knows would say of the bytes.
 pub(crate) fn hint(residency: Residency) -> Hint {
@@ -35,20 +36,20 @@ macro_rules! functions {
 
 functions! {
     /// Copies.
-    copy(_hint: Hint, src: *const u8, dst: *mut u8, len: usize) -> u64 {
-        cpu::copy(src, dst, len);
+    copy(hint: Hint, src: *const u8, dst: *mut u8, len: usize) -> u64 {
+        cpu::copy_with(hint, src, dst, len);
         0
     }
 
     /// Fills with the pattern.
-    fill(_hint: Hint, dst: *mut u8, len: usize) -> u64 {
-        cpu::fill(dst, len, PATTERN);
+    fill(hint: Hint, dst: *mut u8, len: usize) -> u64 {
+        cpu::fill_with(hint, dst, len, PATTERN);
         0
     }
 
     /// CRC-32C.
-    crc32c(_hint: Hint, src: *const u8, len: usize) -> u64 {
-        u64::from(cpu::crc32c_at(0, src, len))
+    crc32c(hint: Hint, src: *const u8, len: usize) -> u64 {
+        u64::from(cpu::crc32c_with(hint, 0, src, len))
     }
 
     /// CRC-64.
@@ -58,8 +59,8 @@ functions! {
     }
 
     /// Copies, with CRC-32C.
-    copy_crc32c(_hint: Hint, src: *const u8, dst: *mut u8, len: usize) -> u64 {
-        u64::from(cpu::copy_crc32c(0, src, dst, len))
+    copy_crc32c(hint: Hint, src: *const u8, dst: *mut u8, len: usize) -> u64 {
+        u64::from(cpu::copy_crc32c_with(hint, 0, src, dst, len))
     }
 
     /// Compares.
@@ -78,8 +79,8 @@ functions! {
     }
 
     /// Copies twice.
-    dualcast(_hint: Hint, src: *const u8, first: *mut u8, second: *mut u8, len: usize) -> u64 {
-        cpu::dualcast(src, first, second, len);
+    dualcast(hint: Hint, src: *const u8, first: *mut u8, second: *mut u8, len: usize) -> u64 {
+        cpu::dualcast_with(hint, src, first, second, len);
         0
     }
 

@@ -15,6 +15,36 @@ pub mod kernels {
         crate::cpu::copy::kernels()
     }
 
+    /// Copies to two destinations.
+    pub fn dualcast() -> Vec<Kernel<Dualcast>> {
+        crate::cpu::dualcast::kernels()
+    }
+
+    /// Fills.
+    pub fn fill() -> Vec<Kernel<Fill>> {
+        crate::cpu::fill::kernels()
+    }
+
+    /// Comparisons.
+    pub fn compare() -> Vec<Kernel<Compare>> {
+        crate::cpu::compare::kernels()
+    }
+
+    /// Comparisons with a pattern.
+    pub fn compare_pattern() -> Vec<Kernel<ComparePattern>> {
+        crate::cpu::compare::pattern_kernels()
+    }
+
+    /// Inserted data-integrity fields.
+    pub fn dif_insert() -> Vec<Kernel<DifInsert>> {
+        crate::cpu::dif::kernels::kernels()
+    }
+
+    /// Guards.
+    pub fn guard() -> Vec<Kernel<Guard>> {
+        crate::cpu::dif::kernels::guard_kernels()
+    }
+
     /// CRC-32C.
     pub fn crc32c() -> Vec<Kernel<Crc32c>> {
         crate::cpu::crc::kernels()

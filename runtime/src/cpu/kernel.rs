@@ -27,3 +27,7 @@ pub type CopyCrc32c = unsafe fn(u32, *const u8, *mut u8, usize) -> u32;
 pub type Compare = unsafe fn(*const u8, *const u8, usize) -> Option<usize>;
 /// Region, bytes, pattern.
 pub type ComparePattern = unsafe fn(*const u8, usize, u64) -> Option<usize>;
+/// From, to, bytes of the source, whole blocks of 512: plain flags, tags from 0.
+pub type DifInsert = unsafe fn(*const u8, *mut u8, usize);
+/// From, bytes: a block of one of the sizes that DIF flags name.
+pub type Guard = unsafe fn(*const u8, usize) -> u16;

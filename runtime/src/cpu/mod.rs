@@ -12,14 +12,14 @@
 
 mod caches;
 mod calibrate;
-mod compare;
+pub(crate) mod compare;
 pub(crate) mod copy;
 pub(crate) mod crc;
 mod delta;
-mod dif;
-mod dualcast;
+pub(crate) mod dif;
+pub(crate) mod dualcast;
 mod fetch;
-mod fill;
+pub(crate) mod fill;
 mod flush;
 mod gather;
 #[cfg(test)]
@@ -46,11 +46,12 @@ pub use crc::{
 pub use delta::{Delta, DeltaError, apply_delta, create_delta};
 pub(crate) use delta::{DeltaSoFar, check_delta, create_delta_in};
 pub use dif::{
-    DifDestination, DifError, DifSource, DifTags, dif_check, dif_insert, dif_strip, dif_update, dix_generate,
+    DifDestination, DifError, DifSource, DifTags, dif_check, dif_insert, dif_insert_with, dif_strip, dif_update,
+    dix_generate,
 };
-pub use dualcast::dualcast;
+pub use dualcast::{dualcast, dualcast_with};
 pub use fetch::fetch;
-pub use fill::{fill, fill_wide, rotate_pattern, rotate_wide_pattern};
+pub use fill::{fill, fill_wide, fill_wide_with, fill_with, rotate_pattern, rotate_wide_pattern};
 pub use flush::{flush, write_back};
 pub use gather::{ScatterList, gather_copy, scatter_copy, scatter_fill};
 pub use hint::Hint;

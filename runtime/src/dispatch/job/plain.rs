@@ -369,9 +369,9 @@ impl Work for Plain {
         unsafe {
             match self.kind {
                 Kind::Copy | Kind::CopyWithin => cpu::copy_with(hint, src, dst, len),
-                Kind::Fill => cpu::fill(dst, len, self.src),
-                Kind::FillWide => cpu::fill_wide(dst, len, [self.value, self.aux]),
-                Kind::Dualcast => cpu::dualcast(src, dst, second, len),
+                Kind::Fill => cpu::fill_with(hint, dst, len, self.src),
+                Kind::FillWide => cpu::fill_wide_with(hint, dst, len, [self.value, self.aux]),
+                Kind::Dualcast => cpu::dualcast_with(hint, src, dst, second, len),
                 Kind::Crc32c => {
                     return Outcome::Crc(cpu::crc32c_with(hint, self.value as u32, src, len).into());
                 }
