@@ -76,6 +76,7 @@
 //! # Features
 //!
 //! * `emulator`: the software device of the `dsa-emulator` crate as a back end (`Builder::emulator`).
+//! * `rayon`: large blocking operations of the CPU by several threads, [`Policy::blocking_threads`].
 //! * `stream`: streams of operations, `bulk::InFlightExt`.
 
 mod accelerator;

@@ -29,6 +29,7 @@ mod hint;
 pub(crate) mod kernel;
 mod model;
 mod numeric;
+pub(crate) mod parallel;
 mod reduce;
 #[cfg(test)]
 mod sweep;

@@ -30,7 +30,7 @@ use super::scope::run_scope;
 pub use super::scope::{Scope, Ticket};
 use super::split;
 use crate::accelerator::Accelerator;
-use crate::cpu::{self, Hint};
+use crate::cpu::{Hint, parallel};
 use crate::dispatch::{Flight, Load, Outcome, Plain, Shares, Split, direct};
 use crate::error::Error;
 use crate::stats::{Operation, Path};
@@ -41,12 +41,19 @@ pub struct Blocking<'a> {
     accelerator: &'a Accelerator,
     split: Split,
     hint: Hint,
+    threads: usize,
 }
 
 impl Accelerator {
     /// Blocking calls on borrowed slices.
     pub fn blocking(&self) -> Blocking<'_> {
-        Blocking { accelerator: self, split: self.shared().policy.split_blocking, hint: Hint::Unknown }
+        let policy = &self.shared().policy;
+        Blocking {
+            accelerator: self,
+            split: policy.split_blocking,
+            hint: Hint::Unknown,
+            threads: policy.blocking_threads,
+        }
     }
 }
 
@@ -82,6 +89,14 @@ impl Blocking<'_> {
         self
     }
 
+    /// How many threads may do a large operation where there is no device, whatever
+    /// [`Policy::blocking_threads`](crate::Policy::blocking_threads) says.
+    #[must_use]
+    pub fn threads(mut self, most: usize) -> Self {
+        self.threads = most;
+        self
+    }
+
     /// Copies `src` to `dst`, which must have the same length. Says who did it, or did the last part of it; the CPU if both
     /// did it [together](Self::split).
     ///
@@ -92,7 +107,7 @@ impl Blocking<'_> {
         check::same_length(dst.len(), src.len())?;
         if let Some(begun) = self.begin(Operation::Copy, src.len()) {
             // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
-            unsafe { cpu::copy_with(self.hint, src.as_ptr(), dst.as_mut_ptr(), src.len()) };
+            unsafe { parallel::copy(self.threads, self.hint, src.as_ptr(), dst.as_mut_ptr(), src.len()) };
             begun.end();
             return Ok(Path::Cpu);
         }
@@ -124,7 +139,7 @@ impl Blocking<'_> {
         let (to, len, pattern) = (dst.as_mut_ptr(), dst.len(), pattern.into().word());
         if let Some(begun) = self.begin(Operation::Fill, len) {
             // SAFETY: `dst` is borrowed exclusively, and has that length.
-            unsafe { cpu::fill(to, len, pattern) };
+            unsafe { parallel::fill(self.threads, self.hint, to, len, pattern) };
             begun.end();
             return Path::Cpu;
         }
@@ -150,7 +165,7 @@ impl Blocking<'_> {
         check::same_length(a.len(), b.len())?;
         if let Some(begun) = self.begin(Operation::Compare, a.len()) {
             // SAFETY: both slices are borrowed here, and have that length.
-            let difference = unsafe { cpu::compare(a.as_ptr(), b.as_ptr(), a.len()) };
+            let difference = unsafe { parallel::difference(self.threads, a.as_ptr(), b.as_ptr(), a.len()) };
             begun.end();
             return Ok(difference);
         }
@@ -166,7 +181,8 @@ impl Blocking<'_> {
     /// CRC-32C of `src` after what gave `seed`.
     pub fn crc32c_from(self, seed: u32, src: &[u8]) -> u32 {
         if let Some(begun) = self.begin(Operation::Crc32c, src.len()) {
-            let crc = cpu::crc32c(seed, src);
+            // SAFETY: the slice is borrowed here, and has that length.
+            let crc = unsafe { parallel::crc32c(self.threads, self.hint, seed, src.as_ptr(), src.len()) };
             begun.end();
             return crc;
         }
@@ -191,8 +207,9 @@ impl Blocking<'_> {
     pub fn copy_crc32c_from(self, seed: u32, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
         check::same_length(dst.len(), src.len())?;
         if let Some(begun) = self.begin(Operation::CopyCrc32c, src.len()) {
+            let (from, to, len) = (src.as_ptr(), dst.as_mut_ptr(), src.len());
             // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
-            let crc = unsafe { cpu::copy_crc32c(seed, src.as_ptr(), dst.as_mut_ptr(), src.len()) };
+            let crc = unsafe { parallel::copy_crc32c(self.threads, self.hint, seed, from, to, len) };
             begun.end();
             return Ok(crc);
         }
