@@ -41,8 +41,10 @@ mod variants;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use dsa::cpu::Tuning;
 use dsa_benches::cell::Bytes;
 use dsa_benches::grid::{Alignment, Filter, Operation, Place, Residency, Size};
 use dsa_benches::verdict::Verdict;
@@ -82,6 +84,9 @@ struct Options {
     /// the same place of another page, more or less at random.
     #[arg(long, value_name = "BYTES", default_value_t = 1088, value_parser = clap::value_parser!(u16).range(0..4096))]
     phase: u16,
+    /// Kernels by the CPU's model, instead of what is measured at the start.
+    #[arg(long)]
+    model: bool,
     /// Pages of 4 KiB instead of large ones.
     #[arg(long)]
     small_pages: bool,
@@ -135,6 +140,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     // Before others: they get less of this core meanwhile. Not everybody may.
     let _ = rustix::process::setpriority_process(None, -10);
+    if !options.model {
+        // As an accelerator does that is built, but with more time.
+        Tuning::calibrate(Duration::from_millis(50)).install().map_err(|tier| format!("{tier} is not of this CPU"))?;
+    }
     let (mut bench, absent) = set_up(&options)?;
     report::header(&bench, absent.as_deref());
     let watch = Watch::start();

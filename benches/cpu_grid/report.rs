@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dsa::cpu::Tier;
+use dsa::cpu::{Hint, Tier, Tuning};
 use dsa_benches::cell::Bytes;
 use dsa_benches::grid::{Alignment, Operation, Place, Residency};
 use dsa_benches::ranges::ranges;
@@ -63,6 +63,11 @@ pub(crate) fn header(bench: &Bench, absent: Option<&str>) {
     println!("# The CPU engine beside its peers\n");
     println!("* CPU: {}; time-stamp counter {:.0} MHz", machine::model(), bench.ticks.megahertz());
     println!("* tier: {} (the CPU has {})", Tier::current(), Tier::of_cpu());
+    for hint in [Hint::Hot, Hint::Unknown, Hint::Cold] {
+        let steps = Tuning::current().copy.steps(hint);
+        let steps: Vec<String> = steps.iter().map(|(from, by)| format!("{} {}", Bytes(*from), by.name())).collect();
+        println!("* copies, {hint:?}: {}", steps.join(", "));
+    }
     println!("* caches: {}", caches().join(", "));
     println!("* two arenas of {}, {:.0} % in large pages", Bytes(bench.memory.bytes), percent(large, arenas));
     println!("* hot: one pair of buffers; L3: slots of 4MiB and 4MiB; cold: random slots of the arenas");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::copy::{CopyKernel, CopyTable, MEDIUM, copy_by};
 use super::crc::CrcLimits;
+use super::fill::FillLimits;
 use super::{Hint, Tier, Tuning};
 use crate::clock;
 
@@ -47,6 +48,9 @@ impl Tuning {
         if kernels.len() > 1 {
             let mut meter = Meter::new(budget);
             copies(&mut tuning.copy, &kernels, |kernel, size, spread| meter.copy(kernel, size, spread));
+            if super::fill::has_repeat() {
+                fills(&mut tuning.fill, |size, spread| meter.fill(size, spread));
+            }
             if tier == Tier::Avx512 {
                 checksums(&mut tuning.crc, |size| meter.checksum(size));
             }
@@ -87,6 +91,26 @@ fn copies(
         table.set(Hint::Hot, size, kernel);
         size *= 2;
     }
+}
+
+/// Decides from which size on `rep stosq` fills, by what `time` says of a size, in the first caches or spread over the last: ticks of
+/// vectors, and of the instruction. `None` means that there is no time left.
+fn fills(limits: &mut FillLimits, mut time: impl FnMut(usize, bool) -> Option<[f64; 2]>) {
+    let (mut hot, mut unknown) = (None, None);
+    let mut size = LARGEST_SPREAD;
+    while size > FillLimits::LEAST && (hot.is_none() || unknown.is_none()) {
+        let (Some(first), Some(last)) = (time(size, false), time(size, true)) else { return };
+        // From the largest on: where it loses once, vectors it is below.
+        if hot.is_none() && first[1] > first[0] * MARGIN {
+            hot = Some(2 * size);
+        }
+        if unknown.is_none() && first[1] * last[1] > first[0] * last[0] * MARGIN {
+            unknown = Some(2 * size);
+        }
+        size /= 2;
+    }
+    limits.repeat_hot = hot.unwrap_or(FillLimits::LEAST);
+    limits.repeat = unknown.unwrap_or(FillLimits::LEAST);
 }
 
 /// Decides from which size on folding and the `crc32` instruction are used together, if at all, by what `time` says of a size:
@@ -164,6 +188,35 @@ impl Meter {
                 }
                 shortest[at] = shortest[at].min(self.turn(kernels[at], size, spread));
             }
+        }
+        Some(shortest)
+    }
+
+    /// The shortest times of a fill: by vectors, and by `rep stosq`.
+    fn fill(&mut self, size: usize, spread: bool) -> Option<[f64; 2]> {
+        let mut shortest = [f64::INFINITY; 2];
+        for round in 0..2 * ROUNDS {
+            if clock::now() > self.until {
+                return None;
+            }
+            let repeated = round % 2;
+            let mut run = || {
+                if spread {
+                    self.cursor = if self.cursor + 2 * size > ARENA { 0 } else { self.cursor + size };
+                }
+                // SAFETY: the region lies inside the buffer, which is of this value alone; the size is above `LEAST`.
+                unsafe { super::fill::by_way(repeated == 1, self.to.as_mut_ptr().add(self.cursor), size, 0x5a5b_5c5d) };
+            };
+            if !spread {
+                run();
+            }
+            let begun = clock::now();
+            for _ in 0..(TURN / size).max(1) {
+                run();
+            }
+            #[allow(clippy::cast_precision_loss, reason = "ticks of some microseconds")]
+            let ticks = clock::now().saturating_sub(begun) as f64;
+            shortest[repeated] = shortest[repeated].min(ticks);
         }
         Some(shortest)
     }
@@ -263,6 +316,21 @@ mod tests {
     fn a_little_faster_changes_nothing() {
         let table = chosen(|kernel, _, _| if kernel == CopyKernel::Avx2 { 0.98 } else { 1.0 });
         assert_eq!(table.steps(Hint::Hot), [(256, CopyKernel::Library)]);
+    }
+
+    #[test]
+    fn fills_are_repeated_from_where_that_is_no_loss() {
+        let decided = |time: fn(usize, bool) -> f64| {
+            let mut limits = FillLimits::DEFAULT;
+            fills(&mut limits, |size, spread| Some([1.0, time(size, spread)]));
+            (limits.repeat_hot, limits.repeat)
+        };
+        let small = |size, _| if size < 16 << 10 { 2.0 } else { 1.0 };
+        assert_eq!(decided(small), (16 << 10, 16 << 10));
+        assert_eq!(decided(|_, _| 0.9), (FillLimits::LEAST, FillLimits::LEAST));
+        assert_eq!(decided(|_, _| 1.5), (2 * LARGEST_SPREAD, 2 * LARGEST_SPREAD));
+        // Where it wins in the last cache by more than it loses in the first.
+        assert_eq!(decided(|_, spread| if spread { 0.5 } else { 1.5 }), (2 * LARGEST_SPREAD, FillLimits::LEAST));
     }
 
     #[test]

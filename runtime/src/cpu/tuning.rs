@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use super::copy::{CopyKernel, CopyTable};
 use super::crc::CrcLimits;
+use super::dif::DifLimits;
+use super::dualcast::DualcastLimits;
+use super::fill::FillLimits;
 use super::{Hint, Tier};
 
 /// Which kernels the CPU engine uses, by operation, size and [`Hint`]. None of it changes an answer.
@@ -21,10 +24,23 @@ pub struct Tuning {
     pub copy: CopyTable,
     /// Checksums, alone and with a copy.
     pub(crate) crc: CrcLimits,
+    /// Fills.
+    pub(crate) fill: FillLimits,
+    /// Copies to two destinations.
+    pub(crate) dualcast: DualcastLimits,
+    /// Inserted data-integrity fields.
+    pub(crate) dif: DifLimits,
 }
 
 /// What there is before anybody has looked at the CPU: whoever meets an entry that is not there calls [`first`].
-static NONE: Tuning = Tuning { tier: None, copy: CopyTable::NONE, crc: CrcLimits::DEFAULT };
+static NONE: Tuning = Tuning {
+    tier: None,
+    copy: CopyTable::NONE,
+    crc: CrcLimits::DEFAULT,
+    fill: FillLimits::DEFAULT,
+    dualcast: DualcastLimits::DEFAULT,
+    dif: DifLimits::DEFAULT,
+};
 
 /// The one in use. What it points to lives as long as the process, and is not written.
 static CURRENT: AtomicPtr<Tuning> = AtomicPtr::new((&raw const NONE).cast_mut());
@@ -94,6 +110,9 @@ impl Tuning {
             copy: copy.with(Hint::Unknown, past, stream).within(tier),
             // Of what is that large, a good part is not in a cache any more: and the checksum waits for it.
             crc: CrcLimits { past_unknown_from: past / 3, ..CrcLimits::DEFAULT },
+            fill: FillLimits { stream: past, ..FillLimits::DEFAULT },
+            dualcast: DualcastLimits { stream: past / 2, ..DualcastLimits::DEFAULT },
+            dif: DifLimits { unknown: past / 3 * 2, ..DifLimits::DEFAULT },
         }
     }
 

@@ -4,7 +4,7 @@ use super::Hint;
 use super::blocks::Shape;
 
 /// Bytes of the source.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DifLimits {
     /// A cold insert of short blocks, 512 and 520 bytes, with as many bytes or more goes past the caches.
     pub(crate) cold_short: usize,

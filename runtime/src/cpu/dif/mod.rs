@@ -28,7 +28,7 @@ mod way;
 use super::Hint;
 #[cfg(test)]
 use super::Tier;
-use limits::DifLimits;
+pub(crate) use limits::DifLimits;
 use way::Way;
 
 /// The tags of a block, and of those after it.
@@ -145,7 +145,8 @@ pub unsafe fn dif_insert_with(
     let way = Way::current();
     // SAFETY: the caller's promise; the tier in use is one that the CPU has.
     unsafe {
-        if DifLimits::DEFAULT.is_past(hint, flags, len) {
+        // Whatever the limits, none is below that.
+        if len >= DifLimits::DEFAULT.cold_short && super::tuning::current().dif.is_past(hint, flags, len) {
             way::insert_past(way, flags, destination, src, dst, len)
         } else {
             way::insert(way, flags, destination, src, dst, len)

@@ -20,7 +20,7 @@ use super::{Hint, STEP, Tier};
 const SMALL: usize = 64;
 
 /// Sizes in bytes from which on stores go past the cache.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DualcastLimits {
     /// For regions that nothing is known of: when all three do not fit into the last-level cache.
     pub(crate) stream: usize,
@@ -88,7 +88,13 @@ pub unsafe fn dualcast_with(hint: Hint, src: *const u8, dst1: *mut u8, dst2: *mu
         return unsafe { vectors::small(src, dst1, dst2, len) };
     }
     // SAFETY: the caller's promise.
-    unsafe { dualcast_limited(&DualcastLimits::DEFAULT, hint, src, dst1, dst2, len) }
+    unsafe {
+        if len < DualcastLimits::DEFAULT.stream_cold {
+            into(src, dst1, dst2, len);
+        } else {
+            dualcast_limited(&super::tuning::current().dualcast, hint, src, dst1, dst2, len);
+        }
+    }
 }
 
 /// More than [`SMALL`] bytes.

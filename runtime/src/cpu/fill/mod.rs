@@ -28,7 +28,7 @@ use super::{Hint, Tier};
 const SMALL: usize = 64;
 
 /// Sizes in bytes from which on a way to fill is taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FillLimits {
     /// `rep stosq` for a hot destination.
     pub(crate) repeat_hot: usize,
@@ -43,10 +43,13 @@ pub(crate) struct FillLimits {
 }
 
 impl FillLimits {
+    /// Below this there is nothing but vectors, whatever the limits.
+    pub(crate) const LEAST: usize = 3 << 10;
+
     /// What suits the machines measured.
     pub(crate) const DEFAULT: Self = Self {
         repeat_hot: 256 << 10,
-        repeat: 3 << 10,
+        repeat: Self::LEAST,
         stream: 24 << 20,
         stream_cold: 24 << 20,
         stream_cold_wide: 1 << 20,
@@ -159,7 +162,13 @@ pub unsafe fn fill_with(hint: Hint, dst: *mut u8, len: usize, pattern: u64) {
         return unsafe { small::fill(dst, len, pattern) };
     }
     // SAFETY: the caller's promise.
-    unsafe { fill_limited(&FillLimits::DEFAULT, hint, dst, len, pattern) }
+    unsafe {
+        if len < FillLimits::LEAST {
+            store(dst, len, pattern);
+        } else {
+            fill_limited(&super::tuning::current().fill, hint, dst, len, pattern);
+        }
+    }
 }
 
 /// Writes `len` bytes of a repeated 16-byte pattern (fill with flag 18, GENCAP bit 10).
@@ -188,7 +197,13 @@ pub unsafe fn fill_wide_with(hint: Hint, dst: *mut u8, len: usize, pattern: [u64
         return unsafe { small::fill(dst, len, joined(pattern)) };
     }
     // SAFETY: the caller's promise.
-    unsafe { fill_wide_limited(&FillLimits::DEFAULT, hint, dst, len, pattern) }
+    unsafe {
+        if len < FillLimits::LEAST {
+            store(dst, len, joined(pattern));
+        } else {
+            fill_wide_limited(&super::tuning::current().fill, hint, dst, len, pattern);
+        }
+    }
 }
 
 /// More than [`SMALL`] bytes. Limits and hint are mostly known where this is compiled.
@@ -310,6 +325,17 @@ unsafe fn large_at<P: Pattern>(tier: Tier, way: Way, dst: *mut u8, len: usize, p
     }
 }
 
+/// Fills by vectors, or by `rep stosq`, for whoever wants to know what is faster.
+///
+/// # Safety
+///
+/// As for [`fill`], of more than [`SMALL`] bytes.
+pub(crate) unsafe fn by_way(repeated: bool, dst: *mut u8, len: usize, pattern: u64) {
+    let way = if repeated { Way::Repeat } else { Way::Store };
+    // SAFETY: the caller's promise; this CPU has the current tier.
+    unsafe { large_at(Tier::current(), way, dst, len, pattern) }
+}
+
 /// [`fill_wide`] by the kernel of a tier; two equal words, if it is by `rep stosq`.
 ///
 /// # Safety
@@ -327,7 +353,7 @@ unsafe fn fill_at<P: Pattern>(tier: Tier, way: Way, dst: *mut u8, len: usize, pa
 }
 
 /// Whether the CPU repeats a store by long, fast steps.
-fn has_repeat() -> bool {
+pub(crate) fn has_repeat() -> bool {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         std::arch::is_x86_feature_detected!("ermsb")

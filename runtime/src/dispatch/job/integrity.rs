@@ -7,7 +7,7 @@ use idxd_sys::{CompletionRecord, Descriptor, dif, status};
 
 use super::outcome::DifMismatch;
 use super::{Absorbed, Extras, Job, NextTags, Operands, Outcome, Piece, Region, Work, expose, source, target};
-use crate::cpu;
+use crate::cpu::{self, Hint};
 use crate::descriptor::{
     CacheControl, Capabilities, Completion, DescriptorError, DifBlock, DifCheck, DifDestination, DifInsert, DifSource,
     DifStatus, DifStrip, DifTags, DifUpdate, DixGenerate,
@@ -95,6 +95,8 @@ pub(crate) struct Integrity {
     /// Bytes of the source left, and in all.
     len: u64,
     total: u64,
+    /// Where the bytes are, if somebody knows.
+    hint: Hint,
 }
 
 impl Integrity {
@@ -117,11 +119,16 @@ impl Job {
     /// they become, and overlaps nothing; it does not matter where nothing is written.
     pub(crate) fn integrity(checked: Checked, guarded: Guarded, src: *const u8, dst: *mut u8, len: usize) -> Self {
         let len = len as u64;
-        Self::Integrity(Integrity { checked, guarded, src: expose(src), dst: expose(dst), len, total: len })
+        let hint = Hint::Unknown;
+        Self::Integrity(Integrity { checked, guarded, src: expose(src), dst: expose(dst), len, total: len, hint })
     }
 }
 
 impl Work for Integrity {
+    fn set_hint(&mut self, hint: Hint) {
+        self.hint = hint;
+    }
+
     fn operation(&self) -> Operation {
         match self.checked {
             Checked::Only(_) => Operation::DifCheck,
@@ -234,7 +241,8 @@ impl Work for Integrity {
             match self.checked {
                 Checked::Only(source) => cpu::dif_check(flags, checks(source), src, len).map(drop),
                 Checked::Inserted(to) => {
-                    cpu::dif_insert(flags, makes(to), src, dst, len);
+                    let hint = self.hint.of_part(piece, self.total);
+                    cpu::dif_insert_with(hint, flags, makes(to), src, dst, len);
                     Ok(())
                 }
                 Checked::Stripped(source) => cpu::dif_strip(flags, checks(source), src, dst, len).map(drop),

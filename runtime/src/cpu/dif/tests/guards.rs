@@ -113,7 +113,7 @@ fn the_quotient_and_a_rest_make_the_power_again() {
 /// The product of a byte and a matrix, as the affine instruction defines it.
 fn affine(matrix: u64, byte: u8) -> u8 {
     let rows = matrix.to_le_bytes();
-    (0..8).filter(|row| (rows[7 - row] & byte).count_ones() % 2 != 0).fold(0, |sum, row| sum | 1 << row)
+    (0..8).filter(|row| !(rows[7 - row] & byte).count_ones().is_multiple_of(2)).fold(0, |sum, row| sum | 1 << row)
 }
 
 #[test]

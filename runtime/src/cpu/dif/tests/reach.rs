@@ -192,7 +192,7 @@ fn a_rest_that_is_no_block_is_left_alone() {
 
 #[test]
 fn a_hint_changes_nothing_but_the_way() {
-    let limits = limits::DifLimits::DEFAULT;
+    let limits = DifLimits::DEFAULT;
     for block in 0..4 {
         let size = SIZES[usize::from(block)];
         let from = if block < 2 { limits.cold_short } else { limits.cold_long };
