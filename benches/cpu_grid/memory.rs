@@ -4,6 +4,8 @@
 
 use std::ptr;
 
+use dsa::cpu::Hint;
+
 use dsa_benches::grid::{L3_POOL, Operation, Place, Residency};
 use dsa_benches::random::Random;
 use dsa_benches::walk::Walk;
@@ -136,7 +138,7 @@ impl Memory {
                         // Its blocks are those of the source's slot of the same number, and have room there: without the fields
                         // they are shorter.
                         let at = slot * layout.strides.0;
-                        ours::dif_insert(source.add(at), layout.source.add(at), place.size);
+                        ours::dif_insert(Hint::Unknown, source.add(at), layout.source.add(at), place.size);
                     }
                 }
                 _ => {}

@@ -6,8 +6,14 @@ use dsa_benches::grid::{Operation, Residency};
 use super::slots::{EQUAL, PATTERN};
 
 /// Operations whose functions take a hint.
-pub(crate) const HINTED: &[Operation] =
-    &[Operation::Copy, Operation::Fill, Operation::Crc32c, Operation::CopyCrc32c, Operation::Dualcast];
+pub(crate) const HINTED: &[Operation] = &[
+    Operation::Copy,
+    Operation::Fill,
+    Operation::Crc32c,
+    Operation::CopyCrc32c,
+    Operation::Dualcast,
+    Operation::DifInsert,
+];
 
 /// What a caller who knows would say of the bytes.
 pub(crate) fn hint(residency: Residency) -> Hint {
@@ -85,8 +91,8 @@ functions! {
     }
 
     /// Inserts fields; gives the number of blocks.
-    dif_insert(src: *const u8, dst: *mut u8, len: usize) -> u64 {
-        u64::from(cpu::dif_insert(0, DifDestination::default(), src, dst, len).reference)
+    dif_insert(hint: Hint, src: *const u8, dst: *mut u8, len: usize) -> u64 {
+        u64::from(cpu::dif_insert_with(hint, 0, DifDestination::default(), src, dst, len).reference)
     }
 
     /// Checks fields; gives the number of blocks, or nonsense if one is wrong. `len` counts the data alone.

@@ -112,7 +112,7 @@ pub(crate) fn of(place: Place, memory: &Memory, stock: &Stock) -> Vec<Variant> {
         Operation::ComparePattern => compare_pattern(&mut list),
         Operation::DeltaEqual | Operation::DeltaSparse | Operation::DeltaDense => delta(&mut list, memory),
         Operation::Dualcast => dualcast(&mut list, place),
-        Operation::DifInsert => dif_insert(&mut list, stock),
+        Operation::DifInsert => dif_insert(&mut list, place, stock),
         Operation::DifCheck => dif_check(&mut list, stock),
         Operation::DixGenerate => dix_generate(&mut list, stock),
     }
@@ -305,7 +305,7 @@ fn dualcast(list: &mut List, place: Place) {
     list.peer("two memcpys, chunked 16KiB", |s| unsafe { peers::chunked_copies(s.source, s.target, s.second, s.len) });
 }
 
-fn dif_insert(list: &mut List, stock: &Stock) {
+fn dif_insert(list: &mut List, place: Place, stock: &Stock) {
     // SAFETY: as said above, for all of these.
     list.peer("memcpy then crc-fast crc16", |s| unsafe {
         peers::insert(s.source, s.target, s.len, |from, to| {
@@ -314,7 +314,7 @@ fn dif_insert(list: &mut List, stock: &Stock) {
         })
     });
     // SAFETY: as said above.
-    list.ours(|s| unsafe { ours::dif_insert(s.source, s.target, s.len) });
+    list.hinted(place, |hint| move |s: Slot| unsafe { ours::dif_insert(hint, s.source, s.target, s.len) });
     stock.with_isal(|isal| {
         // SAFETY: as said above.
         list.peer(ISAL_TWO_PASSES, move |s| unsafe {

@@ -66,7 +66,10 @@ fn copies(
     kernels: &[CopyKernel],
     mut time: impl FnMut(&[CopyKernel], usize, bool) -> Option<Vec<f64>>,
 ) {
-    let mut size = 2 * MEDIUM;
+    // One size stands for all those below the table's.
+    let Some(middle) = time(kernels, 4 * MEDIUM, false) else { return };
+    *table = table.with_middle(best(kernels, table.kernel(Hint::Hot, 4 * MEDIUM), |at| Some(1.0 / middle[at])));
+    let mut size = 4 << 10;
     while size <= LARGEST {
         let Some(hot) = time(kernels, size, false) else { return };
         let best = best(kernels, table.kernel(Hint::Hot, size), |at| Some(1.0 / hot[at]));

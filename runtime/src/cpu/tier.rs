@@ -42,6 +42,13 @@ impl Tier {
         }
     }
 
+    /// Whether it is known to be AVX-512.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nobody else has it"))]
+    #[inline]
+    pub(crate) fn is_avx512() -> bool {
+        CURRENT.load(Ordering::Relaxed) == Self::Avx512 as u8
+    }
+
     #[cold]
     fn find() -> Self {
         let limit = std::env::var("DSA_CPU_TIER").ok().and_then(|name| Self::named(&name));

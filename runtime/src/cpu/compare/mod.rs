@@ -7,6 +7,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod halves;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod high;
 mod pattern;
 #[cfg(any(not(target_arch = "x86_64"), test))]
 mod portable;
@@ -92,6 +94,11 @@ impl Vectors {
 /// The pointers may be anything if `len` is 0.
 #[inline]
 pub unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if len <= high::MOST && Tier::is_avx512() {
+        // SAFETY: the caller's promise, and the CPU has the tier.
+        return unsafe { high::compare(a, b, len) };
+    }
     #[cfg(target_arch = "x86_64")]
     if len <= SMALL {
         // SAFETY: the caller's promise.

@@ -1,8 +1,10 @@
 //! Copies to one destination. Those to two are in [`dualcast`](super::dualcast).
 //!
-//! Up to 256 bytes there is nothing to choose: everything is loaded from both ends before anything is stored. Above that a kernel
-//! is taken from a table by size and hint ([`Tuning`](super::Tuning)).
+//! Up to 256 bytes everything is loaded from both ends before anything is stored, and the tier alone says how. Up to 4 KiB there is one
+//! kernel for all; above that it is taken from a table by size and hint ([`Tuning`](super::Tuning)).
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod high;
 mod small;
 #[cfg(target_arch = "x86_64")]
 mod string;
@@ -20,8 +22,8 @@ use super::{Hint, Tier};
 
 pub use table::CopyTable;
 
-/// Bytes up to which no vectors but those of every CPU are used.
-const SMALL: usize = 64;
+/// Bytes up to which nobody asks for the tier.
+const SMALL: usize = 32;
 /// Bytes up to which no kernel is chosen.
 pub(crate) const MEDIUM: usize = 256;
 
@@ -61,40 +63,87 @@ pub unsafe fn copy_with(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
 /// As for [`copy`]; `len` is above [`SMALL`] and at most [`MEDIUM`].
 #[inline]
 unsafe fn medium(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: the caller's promise, and the CPU has what the tier says.
+    // SAFETY: the caller's promise, and the CPU has the tier.
+    unsafe {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if Tier::is_avx512() {
+            return high::copy(src, dst, len);
+        }
+        medium_below(src, dst, len);
+    }
+}
+
+/// The same on lower tiers, or before anybody has asked.
+///
+/// # Safety
+///
+/// As for [`medium`].
+#[inline(never)]
+unsafe fn medium_below(src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise, and the CPU has the tier.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        match super::tuning::current().tier {
-            Some(Tier::Avx512) => vector::medium512(src, dst, len),
-            Some(Tier::Avx2) => vector::medium256(src, dst, len),
-            Some(_) => ptr::copy(src, dst, len),
-            None => first(Hint::Unknown, src, dst, len),
+        if len > 64 && Tier::current() >= Tier::Avx2 {
+            return vector::medium(src, dst, len);
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        ptr::copy(src, dst, len);
+        if len <= 64 {
+            small::two_each(src, dst, len);
+        } else {
+            ptr::copy(src, dst, len);
+        }
     }
 }
 
 /// # Safety
 ///
 /// As for [`copy`]; `len` is above [`MEDIUM`].
+#[inline(never)]
 unsafe fn large(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+    let table = &super::tuning::current().copy;
+    let kernel = if len < table::LEAST { table.middle() } else { table.entry(hint, len) };
     // SAFETY: the caller's promise, and a table has kernels of this CPU only.
     unsafe {
-        let tuning = super::tuning::current();
-        match tuning.copy.entry(hint, len) {
-            Some(kernel) => {
-                // What the library and the string instruction fall into, and the vectors know how to avoid.
-                #[cfg(target_arch = "x86_64")]
-                let kernel = match kernel {
-                    CopyKernel::Library | CopyKernel::String if vector::is_aliased(src, dst) => tuning.copy.vectors(),
-                    _ => kernel,
-                };
-                copy_by(kernel, src, dst, len);
+        #[cfg(target_arch = "x86_64")]
+        if !overlap(src, dst, len) {
+            // The most frequent ones first.
+            if kernel == Some(CopyKernel::Avx2) {
+                return vector::avx2(src, dst, len);
             }
+            if kernel == Some(CopyKernel::Avx512) {
+                return vector::avx512(src, dst, len);
+            }
+        }
+        match kernel {
+            Some(kernel) => rarely(kernel, table, src, dst, len),
             None => first(hint, src, dst, len),
         }
     }
+}
+
+/// Regions that overlap, or another kernel.
+///
+/// # Safety
+///
+/// As for [`large`].
+#[inline(never)]
+unsafe fn rarely(kernel: CopyKernel, table: &CopyTable, src: *const u8, dst: *mut u8, len: usize) {
+    // What the library and the string instruction fall into, and the vectors know how to avoid.
+    #[cfg(target_arch = "x86_64")]
+    let kernel = match kernel {
+        CopyKernel::Library | CopyKernel::String if vector::is_aliased(src, dst) => table.vectors(),
+        _ => kernel,
+    };
+    let _ = table;
+    // SAFETY: the caller's promise, and a table has kernels of this CPU only.
+    unsafe { copy_by(kernel, src, dst, len) }
+}
+
+/// Whether two regions of `len` bytes, which is not 0, have a byte in common.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn overlap(src: *const u8, dst: *mut u8, len: usize) -> bool {
+    // The distance is one of the `2 * len - 1` that are too small.
+    dst.addr().wrapping_sub(src.addr()).wrapping_add(len - 1) <= 2 * (len - 1)
 }
 
 /// Nobody has chosen kernels yet.
@@ -177,18 +226,14 @@ pub(crate) unsafe fn copy_by(kernel: CopyKernel, src: *const u8, dst: *mut u8, l
     // SAFETY: the caller's promise. Whatever is not a kernel for this may overlap.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        {
-            let distance = dst.addr().wrapping_sub(src.addr());
-            // Neither begins inside the other: the distance is not among the `2 * len - 1` that are too small.
-            if distance.wrapping_add(len - 1) > 2 * (len - 1) {
-                match kernel {
-                    CopyKernel::Library => {}
-                    CopyKernel::String => return string::copy(src, dst, len),
-                    CopyKernel::Avx2 => return vector::avx2(src, dst, len),
-                    CopyKernel::Avx512 => return vector::avx512(src, dst, len),
-                    CopyKernel::StreamSse2 => return vector::stream_sse2(src, dst, len),
-                    CopyKernel::StreamAvx2 => return vector::stream_avx2(src, dst, len),
-                }
+        if kernel != CopyKernel::Library && !overlap(src, dst, len) {
+            match kernel {
+                CopyKernel::Library => {}
+                CopyKernel::String => return string::copy(src, dst, len),
+                CopyKernel::Avx2 => return vector::avx2(src, dst, len),
+                CopyKernel::Avx512 => return vector::avx512(src, dst, len),
+                CopyKernel::StreamSse2 => return vector::stream_sse2(src, dst, len),
+                CopyKernel::StreamAvx2 => return vector::stream_avx2(src, dst, len),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -1,4 +1,4 @@
-//! Copies of up to 64 bytes: everything is loaded, from both ends, before anything is stored. So the regions may overlap, and there
+//! Copies of up to 32 bytes, or 64: everything is loaded, from both ends, before anything is stored. So the regions may overlap, and there
 //! is neither a loop nor a call.
 
 use super::SMALL;
@@ -13,16 +13,7 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
     debug_assert!(len <= SMALL);
     // SAFETY: in each case both ends lie inside the `len` bytes: as many are at least the size of one, and at most that of two.
     unsafe {
-        if len >= 32 {
-            // Not as one type of 32 bytes, which would go by way of the stack.
-            let (at, last) = (len - 32, len - 16);
-            let first = [src, src.add(16)].map(|at| at.cast::<u128>().read_unaligned());
-            let rest = [src.add(at), src.add(last)].map(|at| at.cast::<u128>().read_unaligned());
-            dst.cast::<u128>().write_unaligned(first[0]);
-            dst.add(16).cast::<u128>().write_unaligned(first[1]);
-            dst.add(at).cast::<u128>().write_unaligned(rest[0]);
-            dst.add(last).cast::<u128>().write_unaligned(rest[1]);
-        } else if len >= 16 {
+        if len >= 16 {
             ends::<u128>(src, dst, len);
         } else if len >= 8 {
             ends::<u64>(src, dst, len);
@@ -33,6 +24,26 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
         } else if len == 1 {
             dst.write(src.read());
         }
+    }
+}
+
+/// Copies 32 to 64 bytes.
+///
+/// # Safety
+///
+/// As for [`copy`](super::copy), of so many bytes.
+#[inline]
+pub(super) unsafe fn two_each(src: *const u8, dst: *mut u8, len: usize) {
+    debug_assert!((32..=64).contains(&len));
+    let (at, last) = (len - 32, len - 16);
+    // SAFETY: the first 32 bytes and the last ones, of at least as many. Not as one type of 32 bytes, which would go by way of the stack.
+    unsafe {
+        let first = [src.cast::<u128>().read_unaligned(), src.add(16).cast::<u128>().read_unaligned()];
+        let rest = [src.add(at).cast::<u128>().read_unaligned(), src.add(last).cast::<u128>().read_unaligned()];
+        dst.cast::<u128>().write_unaligned(first[0]);
+        dst.add(16).cast::<u128>().write_unaligned(first[1]);
+        dst.add(at).cast::<u128>().write_unaligned(rest[0]);
+        dst.add(last).cast::<u128>().write_unaligned(rest[1]);
     }
 }
 

@@ -132,22 +132,27 @@ fn nothing_is_touched_for_length_zero() {
 fn a_table_says_what_it_was_told() {
     let table = CopyTable::all(CopyKernel::Library)
         .with(Hint::Cold, 5000, CopyKernel::StreamSse2)
+        .with_middle(CopyKernel::String)
         .with(Hint::Hot, 0, CopyKernel::Avx2)
         .with(Hint::Hot, 1 << 20, CopyKernel::String);
     for (hint, len, kernel) in [
         (Hint::Unknown, 1 << 30, CopyKernel::Library),
         (Hint::Cold, 8191, CopyKernel::Library),
+        (Hint::Cold, 4095, CopyKernel::String),
         (Hint::Cold, 8192, CopyKernel::StreamSse2),
         (Hint::Cold, usize::MAX, CopyKernel::StreamSse2),
-        (Hint::Hot, 513, CopyKernel::Avx2),
+        (Hint::Hot, 4096, CopyKernel::Avx2),
         (Hint::Hot, (1 << 20) - 1, CopyKernel::Avx2),
         (Hint::Hot, 1 << 20, CopyKernel::String),
     ] {
         assert_eq!(table.kernel(hint, len), kernel, "{hint:?}, {len} bytes");
     }
-    assert_eq!(table.steps(Hint::Hot), [(256, CopyKernel::Avx2), (1 << 20, CopyKernel::String)]);
+    assert_eq!(
+        table.steps(Hint::Hot),
+        [(256, CopyKernel::String), (4096, CopyKernel::Avx2), (1 << 20, CopyKernel::String)]
+    );
     assert_eq!(table.tier(), Tier::Avx2);
-    assert_eq!(table.within(Tier::Sse42).kernel(Hint::Hot, 600), CopyKernel::Library);
+    assert_eq!(table.within(Tier::Sse42).kernel(Hint::Hot, 6000), CopyKernel::Library);
 }
 
 proptest! {

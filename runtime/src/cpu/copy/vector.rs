@@ -23,20 +23,9 @@ const AHEAD: usize = 4096;
 ///
 /// The CPU has AVX2; as for [`copy`](super::copy), of so many bytes.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn medium256(src: *const u8, dst: *mut u8, len: usize) {
+pub(super) unsafe fn medium(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: the caller's promise; everything is loaded before anything is stored.
     unsafe { if len <= 128 { ends::<__m256i, 2>(src, dst, len) } else { ends::<__m256i, 4>(src, dst, len) } }
-}
-
-/// As [`medium256`], of AVX-512: longer vectors where two of them do, since that is what they are better at everywhere.
-///
-/// # Safety
-///
-/// The CPU has AVX-512 F; as for [`medium256`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn medium512(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: as in `medium256`.
-    unsafe { if len <= 128 { ends::<__m512i, 1>(src, dst, len) } else { ends::<__m256i, 4>(src, dst, len) } }
 }
 
 /// Vectors of 32 bytes.

@@ -23,7 +23,7 @@ pub(crate) struct CrcLimits {
     pub(crate) probe_from: usize,
     /// For that: ticks of the time-stamp counter that a KiB from a cache takes at most.
     pub(crate) probe_ticks: u64,
-    /// CRC by folding with prefetch instructions, of data that is in memory or of which nothing is known.
+    /// CRC by folding with prefetch instructions.
     pub(crate) prefetch_from: usize,
     /// CRC-32C by three streams of `crc32`, below tier AVX-512; below by one.
     pub(crate) streams_from: usize,
@@ -124,9 +124,7 @@ unsafe fn large_state32(limits: &CrcLimits, hint: Hint, state: u32, src: *const 
             Hint::Unknown if len >= limits.probe_from.max(LEAST_TO_PROBE) => {
                 probing(state, src, len, limits.probe_ticks)
             }
-            _ if hint != Hint::Hot && len >= limits.prefetch_from => {
-                folded::<Crc32c, _, AHEAD>(state.into(), src, Nowhere, len) as u32
-            }
+            _ if len >= limits.prefetch_from => folded::<Crc32c, _, AHEAD>(state.into(), src, Nowhere, len) as u32,
             _ => folded::<Crc32c, _, 0>(state.into(), src, Nowhere, len) as u32,
         }
     }
@@ -142,7 +140,7 @@ unsafe fn state64_at(tier: Tier, limits: &CrcLimits, hint: Hint, state: u64, src
     #[cfg(target_arch = "x86_64")]
     unsafe {
         if tier == Tier::Avx512 && len >= ROW {
-            if hint != Hint::Hot && len >= limits.prefetch_from {
+            if len >= limits.prefetch_from {
                 return folded::<Crc64, _, AHEAD>(state, src, Nowhere, len);
             }
             return folded::<Crc64, _, 0>(state, src, Nowhere, len);

@@ -8,6 +8,8 @@
 
 #![allow(clippy::inline_always, reason = "with the instructions of the function around, or as no more than a jump")]
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod high;
 #[cfg(any(not(target_arch = "x86_64"), test))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -161,6 +163,11 @@ pub unsafe fn fill_with(hint: Hint, dst: *mut u8, len: usize, pattern: u64) {
         // SAFETY: the caller's promise.
         return unsafe { small::fill(dst, len, pattern) };
     }
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if len <= high::MOST && Tier::is_avx512() {
+        // SAFETY: the caller's promise, and the CPU has the tier.
+        return unsafe { high::fill(dst, len, pattern) };
+    }
     // SAFETY: the caller's promise.
     unsafe {
         if len < FillLimits::LEAST {
@@ -258,8 +265,8 @@ unsafe fn store<P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
 /// As for [`store`].
 #[inline(never)]
 unsafe fn stream<P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
-    // SAFETY: the caller's promise. There is one kernel for all tiers.
-    unsafe { large_at(Tier::Portable, Way::Stream, dst, len, pattern) }
+    // SAFETY: the caller's promise; this CPU has the current tier.
+    unsafe { large_at(Tier::current(), Way::Stream, dst, len, pattern) }
 }
 
 /// By `rep stosq`, if it is fast on this CPU.
@@ -311,6 +318,8 @@ unsafe fn large_at<P: Pattern>(tier: Tier, way: Way, dst: *mut u8, len: usize, p
         match (way, tier) {
             #[cfg(target_arch = "x86_64")]
             (Way::Repeat, _) => stores::repeat(dst, len, pattern.wide()[0]),
+            #[cfg(target_arch = "x86_64")]
+            (Way::Stream, Tier::Avx512) => stores::stream_avx512(dst, len, pattern),
             #[cfg(target_arch = "x86_64")]
             (Way::Stream, _) => stores::stream(dst, len, pattern),
             #[cfg(target_arch = "x86_64")]

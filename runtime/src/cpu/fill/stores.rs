@@ -108,32 +108,52 @@ unsafe fn store<V: Vector, P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
     }
 }
 
-/// Past the caches. With the least vector: what counts is the memory.
+/// Past the caches, by vectors of 16 bytes. Of large fills the memory is all that counts.
 ///
 /// # Safety
 ///
 /// As for [`sse2`].
 #[inline(never)]
 pub(super) unsafe fn stream<P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
-    const BYTES: usize = __m128i::BYTES;
+    // SAFETY: the caller's promise, and SSE2 is there.
+    unsafe { past::<__m128i, P>(dst, len, pattern) }
+}
+
+/// The same by vectors of a whole line: where a fill is small, the CPU puts fewer lines together itself. On Intel's from 4 KiB on
+/// that is up to half as much again.
+///
+/// # Safety
+///
+/// As for [`sse2`], on a CPU with AVX-512 F and BW.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn stream_avx512<P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
+    // SAFETY: the caller's promise.
+    unsafe { past::<__m512i, P>(dst, len, pattern) }
+}
+
+/// # Safety
+///
+/// As for [`sse2`], with the instructions of the vector; `len` is at least a vector.
+#[inline(always)]
+unsafe fn past<V: Vector, P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
     debug_assert!(len > SMALL);
-    // SAFETY: each store is of a vector that ends at or before `len`, which is more than a vector's; those past the caches are to
+    // SAFETY: each store is of a vector that ends at or before `len`, which is at least a vector's; those past the caches are to
     // aligned addresses.
     unsafe {
-        __m128i::splat(pattern.wide()).store(dst);
-        let mut at = BYTES - dst.addr() % BYTES;
-        let body = __m128i::splat(pattern.rotated(at).wide());
-        while at + 4 * BYTES <= len {
+        V::splat(pattern.wide()).store(dst);
+        let mut at = V::BYTES - dst.addr() % V::BYTES;
+        let body = V::splat(pattern.rotated(at).wide());
+        while at + 4 * V::BYTES <= len {
             for index in 0..4 {
-                body.stream(dst.add(at + index * BYTES));
+                body.stream(dst.add(at + index * V::BYTES));
             }
-            at += 4 * BYTES;
+            at += 4 * V::BYTES;
         }
-        while at + BYTES <= len {
+        while at + V::BYTES <= len {
             body.stream(dst.add(at));
-            at += BYTES;
+            at += V::BYTES;
         }
-        __m128i::splat(pattern.rotated(len).wide()).store(dst.add(len - BYTES));
+        V::splat(pattern.rotated(len - V::BYTES).wide()).store(dst.add(len - V::BYTES));
         // Before anything that the caller does next, as if the stores had been others.
         _mm_sfence();
     }

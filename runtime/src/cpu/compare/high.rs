@@ -1,0 +1,148 @@
+//! Comparisons of up to 256 bytes by the vector registers from 16 on: see [`copy`](crate::cpu::copy) for why these. Up to 64 bytes are one
+//! vector, with a mask for those that are there: what a mask leaves out is not read, whatever lies there.
+
+use core::arch::asm;
+
+/// The most bytes.
+pub(super) const MOST: usize = 256;
+
+/// Bytes of a vector.
+const LINE: usize = 64;
+
+/// Offset of the first difference.
+///
+/// # Safety
+///
+/// The CPU has AVX-512 F and BW. As for [`compare`](super::compare); `len` is at most [`MOST`].
+#[inline]
+pub(super) unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
+    debug_assert!(len <= MOST);
+    // SAFETY: whole lines at the beginning and at the end, of at least as many bytes, and a mask where there are fewer.
+    unsafe {
+        if len <= LINE {
+            if len == 0 {
+                return None;
+            }
+            return found(masked(a, b, u64::MAX >> (LINE - len)), 0);
+        }
+        let last = len - LINE;
+        if len <= 2 * LINE {
+            return found(line(a, b, 0), 0).or_else(|| found(line(a, b, last), last));
+        }
+        let (first, second) = (line(a, b, 0), line(a, b, LINE));
+        let (third, fourth) = (line(a, b, last - LINE), line(a, b, last));
+        if first | second | third | fourth == 0 {
+            return None;
+        }
+        found(first, 0).or(found(second, LINE)).or(found(third, last - LINE)).or(found(fourth, last))
+    }
+}
+
+/// The place of the lowest bit, behind so many bytes.
+#[inline]
+fn found(differences: u64, before: usize) -> Option<usize> {
+    (differences != 0).then(|| before + differences.trailing_zeros() as usize)
+}
+
+/// A bit for each byte of a line that differs.
+///
+/// # Safety
+///
+/// The CPU has the instructions, and both lines may be read.
+#[inline]
+unsafe fn line(a: *const u8, b: *const u8, at: usize) -> u64 {
+    let differences;
+    // SAFETY: the caller's promise; registers are named, and nothing is written.
+    unsafe {
+        asm!(
+            "vmovdqu64 zmm16, [{a} + {at}]",
+            "vpcmpneqb k1, zmm16, [{b} + {at}]",
+            "kmovq {differences}, k1",
+            a = in(reg) a,
+            b = in(reg) b,
+            at = in(reg) at,
+            differences = lateout(reg) differences,
+            out("zmm16") _,
+            out("k1") _,
+            options(nostack, preserves_flags, readonly, pure),
+        );
+    }
+    differences
+}
+
+/// The same for those bytes whose bit in `mask` is 1.
+///
+/// # Safety
+///
+/// The CPU has the instructions, and those bytes may be read.
+#[inline]
+unsafe fn masked(a: *const u8, b: *const u8, mask: u64) -> u64 {
+    let differences;
+    // SAFETY: the caller's promise: what a mask leaves out is not accessed. Registers are named, and nothing is written.
+    unsafe {
+        asm!(
+            "kmovq k1, {mask}",
+            "vmovdqu8 zmm16 {{k1}} {{z}}, [{a}]",
+            "vpcmpneqb k2 {{k1}}, zmm16, [{b}]",
+            "kmovq {differences}, k2",
+            mask = in(reg) mask,
+            a = in(reg) a,
+            b = in(reg) b,
+            differences = lateout(reg) differences,
+            out("zmm16") _,
+            out("k1") _,
+            out("k2") _,
+            options(nostack, preserves_flags, readonly, pure),
+        );
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Tier;
+    use crate::cpu::sweep::{Guarded, alignments, noise};
+
+    #[test]
+    fn every_size_and_alignment_and_place_of_a_difference() {
+        if Tier::of_cpu() < Tier::Avx512 {
+            return;
+        }
+        let data = noise(MOST, 1);
+        let (mut left, mut right) = (vec![0xa5; MOST + 128], vec![0x5a; MOST + 128]);
+        for len in 0..=MOST {
+            for (a, b) in alignments(len) {
+                left[a..a + len].copy_from_slice(&data[..len]);
+                right[b..b + len].copy_from_slice(&data[..len]);
+                // SAFETY: `len` bytes of each, on a CPU of that tier.
+                let run = |right: &[u8]| unsafe { compare(left[a..].as_ptr(), right[b..].as_ptr(), len) };
+                assert_eq!(run(&right), None, "{len} bytes, {a} and {b}");
+                // Two differences, of which the first counts.
+                for at in [0, len / 3, len.saturating_sub(1)].into_iter().filter(|at| *at < len) {
+                    right[b + at] ^= 0x10;
+                    right[b + len - 1] ^= 0x20;
+                    assert_eq!(run(&right), Some(at), "{len} bytes, {a} and {b}");
+                    right[b + at] ^= 0x10;
+                    right[b + len - 1] ^= 0x20;
+                }
+                left[a..a + len].fill(0xa5);
+                right[b..b + len].fill(0x5a);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_outside_is_read() {
+        if Tier::of_cpu() < Tier::Avx512 {
+            return;
+        }
+        let (left, right) = (Guarded::new(MOST), Guarded::new(MOST));
+        for len in 0..=MOST {
+            for (a, b) in [(left.start(), right.start()), (left.end(len), right.end(len))] {
+                // SAFETY: `len` accessible bytes, on a CPU of that tier.
+                assert_eq!(unsafe { compare(a, b, len) }, None, "{len} bytes");
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Copies of 33 to 256 bytes by the vector registers from 16 on, which only AVX-512 knows. Older instructions have no part of them, so
+//! nothing is to be cleared afterwards (VZEROUPPER), and the code can stand where the caller is.
+
+use core::arch::asm;
+
+/// The most bytes.
+const MOST: usize = 256;
+
+/// Copies; everything is loaded before anything is stored, so the regions may overlap.
+///
+/// # Safety
+///
+/// The CPU has AVX-512 F and VL. As for [`copy`](super::copy); `len` is above 32 and at most [`MOST`].
+#[inline]
+pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
+    debug_assert!(len > 32 && len <= MOST);
+    // SAFETY: each of these loads the first bytes and the last ones, as many as `len` has at least, and at most twice: so all lie
+    // inside. The registers are named as clobbered, and no flags or stack are touched. The CPU has the instructions, as the caller
+    // promises.
+    unsafe {
+        if len <= 64 {
+            asm!(
+                "vmovdqu64 ymm16, [{src}]",
+                "vmovdqu64 ymm17, [{src} + {len} - 32]",
+                "vmovdqu64 [{dst}], ymm16",
+                "vmovdqu64 [{dst} + {len} - 32], ymm17",
+                src = in(reg) src,
+                dst = in(reg) dst,
+                len = in(reg) len,
+                out("zmm16") _,
+                out("zmm17") _,
+                options(nostack, preserves_flags),
+            );
+        } else if len <= 128 {
+            asm!(
+                "vmovdqu64 zmm16, [{src}]",
+                "vmovdqu64 zmm17, [{src} + {len} - 64]",
+                "vmovdqu64 [{dst}], zmm16",
+                "vmovdqu64 [{dst} + {len} - 64], zmm17",
+                src = in(reg) src,
+                dst = in(reg) dst,
+                len = in(reg) len,
+                out("zmm16") _,
+                out("zmm17") _,
+                options(nostack, preserves_flags),
+            );
+        } else {
+            asm!(
+                "vmovdqu64 zmm16, [{src}]",
+                "vmovdqu64 zmm17, [{src} + 64]",
+                "vmovdqu64 zmm18, [{src} + {len} - 128]",
+                "vmovdqu64 zmm19, [{src} + {len} - 64]",
+                "vmovdqu64 [{dst}], zmm16",
+                "vmovdqu64 [{dst} + 64], zmm17",
+                "vmovdqu64 [{dst} + {len} - 128], zmm18",
+                "vmovdqu64 [{dst} + {len} - 64], zmm19",
+                src = in(reg) src,
+                dst = in(reg) dst,
+                len = in(reg) len,
+                out("zmm16") _,
+                out("zmm17") _,
+                out("zmm18") _,
+                out("zmm19") _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Tier;
+    use crate::cpu::sweep::{Guarded, alignments, noise};
+
+    #[test]
+    fn every_size_and_alignment_and_overlap() {
+        if Tier::of_cpu() < Tier::Avx512 {
+            return;
+        }
+        let data = noise(3 * MOST, 1);
+        let mut dst = vec![0xa5_u8; MOST + 192];
+        for len in 33..=MOST {
+            for (from, to) in alignments(len) {
+                // SAFETY: `len` bytes from less than 64, on a CPU of that tier.
+                unsafe { copy(data[from..].as_ptr(), dst[to..].as_mut_ptr(), len) };
+                assert!(dst[to..to + len] == data[from..from + len], "{len} bytes, {from} to {to}");
+                dst[to..to + len].fill(0xa5);
+            }
+            assert!(dst.iter().all(|byte| *byte == 0xa5), "{len} bytes: something beyond");
+            for to in (0..2 * len).step_by(7) {
+                let (mut expected, mut out) = (data.clone(), data.clone());
+                expected.copy_within(len..2 * len, to);
+                let base = out.as_mut_ptr();
+                // SAFETY: both regions lie inside the buffer.
+                unsafe { copy(base.add(len), base.add(to), len) };
+                assert!(out == expected, "{len} bytes, from {len} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_outside_is_touched() {
+        if Tier::of_cpu() < Tier::Avx512 {
+            return;
+        }
+        let (src, dst) = (Guarded::new(MOST), Guarded::new(MOST));
+        for len in 33..=MOST {
+            for (from, to) in [(src.start(), dst.start()), (src.end(len), dst.end(len))] {
+                // SAFETY: `len` accessible bytes, on a CPU of that tier.
+                unsafe { copy(from, to, len) };
+            }
+        }
+    }
+}
