@@ -10,7 +10,7 @@ use crate::lane::Words;
 pub mod kernels {
     pub use crate::cpu::kernel::*;
 
-    /// Copies of more than 64 bytes.
+    /// Copies. Up to 256 bytes all but the library's are the engine's own way.
     pub fn copy() -> Vec<Kernel<Copy>> {
         crate::cpu::copy::kernels()
     }

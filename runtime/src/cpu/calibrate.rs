@@ -154,6 +154,14 @@ fn best_of_both(kernels: &[CopyKernel], model: CopyKernel, hot: &[f64], spread: 
     })
 }
 
+/// The offset for `size` bytes behind what was at `cursor`, or at the beginning if there is no room.
+fn next_place(cursor: usize, size: usize) -> usize {
+    assert!(size <= ARENA, "{size} bytes are more than there are");
+    // What was there may have been smaller or larger.
+    let next = cursor + size;
+    if next + size > ARENA { 0 } else { next }
+}
+
 /// Memory, and a clock.
 struct Meter {
     /// Ticks of the clock at which it is over.
@@ -173,11 +181,20 @@ impl Meter {
         Self { until, from: vec![0x5a; ARENA + SLACK], to: vec![0xa5; ARENA + SLACK], cursor: 0 }
     }
 
+    /// Where the next operation is, as an offset that has `size` bytes behind it in the arena: always the same place, or one behind the
+    /// other, round and round.
+    fn place(&mut self, size: usize, spread: bool) -> usize {
+        let at = if spread { next_place(self.cursor, size) } else { 0 };
+        self.cursor = at;
+        at
+    }
+
     /// How far behind the beginnings of the buffers a copy's two regions are: at addresses that are multiples of a page, or at odd
     /// ones. The second is half a page or so further than the first, so that nothing of one looks like the other.
     fn shifts(&self, odd: bool) -> (usize, usize) {
         let (from, to) = if odd { (17, PAGE / 2 + 33) } else { (0, PAGE / 2) };
-        (self.from.as_ptr().align_offset(PAGE) + from, self.to.as_ptr().align_offset(PAGE) + to)
+        let page = |at: *const u8| at.addr().next_multiple_of(PAGE) - at.addr();
+        (page(self.from.as_ptr()) + from, page(self.to.as_ptr()) + to)
     }
 
     /// The shortest time of each kernel for `size` bytes, in ticks; `None` if the budget is used up.
@@ -204,11 +221,9 @@ impl Meter {
             }
             let repeated = round % 2;
             let mut run = || {
-                if spread {
-                    self.cursor = if self.cursor + 2 * size > ARENA { 0 } else { self.cursor + size };
-                }
+                let at = self.place(size, spread);
                 // SAFETY: the region lies inside the buffer, which is of this value alone; the size is above `LEAST`.
-                unsafe { super::fill::by_way(repeated == 1, self.to.as_mut_ptr().add(self.cursor), size, 0x5a5b_5c5d) };
+                unsafe { super::fill::by_way(repeated == 1, self.to.as_mut_ptr().add(at), size, 0x5a5b_5c5d) };
             };
             if !spread {
                 run();
@@ -250,16 +265,13 @@ impl Meter {
     fn turn(&mut self, kernel: CopyKernel, size: usize, spread: bool) -> f64 {
         let pairs = (TURN / size / 2).max(1);
         let mut copy = |odd: bool| {
-            if spread {
-                self.cursor = if self.cursor + 2 * size > ARENA { 0 } else { self.cursor + size };
-            }
+            let at = self.place(size, spread);
             let (from, to) = self.shifts(odd);
             // SAFETY: both lie inside the buffers, which have `SLACK` bytes more than `ARENA`: a page to reach an address that is a
             // multiple of one, and half a page, and more, for the shift. They are of this value alone. The kernel is of this tier; the
             // size is above `MEDIUM`.
             unsafe {
-                let (src, dst) =
-                    (self.from.as_ptr().add(self.cursor + from), self.to.as_mut_ptr().add(self.cursor + to));
+                let (src, dst) = (self.from.as_ptr().add(at + from), self.to.as_mut_ptr().add(at + to));
                 copy_by(kernel, src, std::hint::black_box(dst), size);
             }
         };
@@ -361,5 +373,27 @@ mod tests {
         assert!(tuning.copy.tier() <= Tier::of_cpu());
         tuning.install().expect("of this CPU");
         assert_eq!(Tuning::current(), tuning);
+        // Other tests are to have what they would have without this one.
+        Tuning::of_model().install().expect("of this CPU");
+    }
+
+    /// Whatever sizes come one after the other, nothing reaches beyond the memory.
+    #[test]
+    fn every_place_has_room_behind_it() {
+        for sizes in [[512, 1 << 20], [128 << 10, 1 << 20], [3 << 10, 128 << 10], [1 << 20, 4096]] {
+            let mut cursor = 0;
+            for turn in 0..2000 {
+                let size = sizes[turn / 7 % 2];
+                cursor = next_place(cursor, size);
+                assert!(cursor + size <= ARENA, "{size} bytes at {cursor}");
+            }
+        }
+        let mut meter = Meter::new(Duration::from_secs(60));
+        for spread in [true, true, false, true, false] {
+            let at = meter.place(LARGEST, spread);
+            let (from, to) = meter.shifts(true);
+            assert!(at + from + LARGEST <= meter.from.len() && at + to + LARGEST <= meter.to.len());
+            assert!(spread || at == 0);
+        }
     }
 }

@@ -16,7 +16,7 @@ pub enum Hint {
 }
 
 impl Hint {
-    /// What it is for a part of an operation: one of a large one is as cold as all of it would be.
+    /// What it is for a part of an operation: one of a large one is cold, wherever it is.
     #[inline]
     pub(crate) fn of_part(self, part: u64, whole: u64) -> Self {
         if part < whole && self == Self::Unknown && whole >= super::Tuning::past_caches() as u64 {

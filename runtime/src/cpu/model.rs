@@ -1,53 +1,47 @@
-//! What CPUID says of who made this CPU, where measurements on some of them decide for all of a kind.
-
-use std::sync::OnceLock;
+//! What CPUID says of who made this CPU and how, where measurements on some of them decide for all of a kind.
 
 /// What is known to differ between CPUs of the same instruction sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Model {
-    /// AMD's before Zen 5: vectors of 64 bytes are taken apart. Measured on Zen 4.
+    /// AMD's that take vectors of 64 bytes apart. Measured on Zen 4.
     AmdHalves,
-    /// AMD's from Zen 5 on.
+    /// Others of AMD's.
     Amd,
     /// Intel's, and whoever else's. Measured on Emerald Rapids.
     Other,
 }
 
 impl Model {
-    /// This CPU's.
-    pub(super) fn current() -> Self {
-        // CPUID takes microseconds under a hypervisor.
-        static MODEL: OnceLock<Model> = OnceLock::new();
-        *MODEL.get_or_init(Self::ask)
-    }
-
+    /// This CPU's. It asks the CPU each time, which is slow.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    fn ask() -> Self {
+    pub(super) fn ask() -> Self {
         use core::arch::x86_64::__cpuid;
-        #[allow(unused_unsafe)] // these intrinsics are safe functions in newer compilers only
-        // SAFETY: CPUID exists on every x86-64 CPU and has no effect but its result; so do leaves 0 and 1.
-        let (vendor, version) = unsafe { (__cpuid(0), __cpuid(1).eax) };
+        const PATHS: u32 = 0x8000_001a;
+        #[allow(unused_unsafe, reason = "a safe function in later compilers")]
+        // SAFETY: every CPU of the architecture has the instruction, and these leaves; the last is read only if there is one.
+        let (vendor, paths) =
+            unsafe { (__cpuid(0), if __cpuid(0x8000_0000).eax >= PATHS { __cpuid(PATHS).eax } else { 0 }) };
         // "Auth", "enti", "cAMD".
-        if (vendor.ebx, vendor.edx, vendor.ecx) != (0x6874_7541, 0x6974_6e65, 0x444d_4163) {
-            Self::Other
-        } else if family(version) < 0x1a {
-            Self::AmdHalves
-        } else {
-            Self::Amd
+        let is_amd = (vendor.ebx, vendor.edx, vendor.ecx) == (0x6874_7541, 0x6974_6e65, 0x444d_4163);
+        match (is_amd, in_halves(paths)) {
+            (false, _) => Self::Other,
+            (true, true) => Self::AmdHalves,
+            (true, false) => Self::Amd,
         }
     }
 
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    fn ask() -> Self {
+    pub(super) fn ask() -> Self {
         Self::Other
     }
 }
 
-/// The family in EAX of leaf 1: the extended one counts if the base is 15.
+/// Whether a CPU with these data paths, EAX of leaf 0x8000001a, does vectors of 64 bytes in halves.
 #[cfg_attr(not(all(target_arch = "x86_64", not(miri))), allow(dead_code, reason = "only CPUID has it"))]
-fn family(version: u32) -> u32 {
-    let base = version >> 8 & 15;
-    if base == 15 { base + (version >> 20 & 255) } else { base }
+fn in_halves(paths: u32) -> bool {
+    const OF_32_BYTES: u32 = 1 << 2;
+    const OF_64_BYTES: u32 = 1 << 3;
+    paths & (OF_32_BYTES | OF_64_BYTES) == OF_32_BYTES
 }
 
 #[cfg(test)]
@@ -55,8 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_are_read_as_the_manuals_have_them() {
-        // Zen 4, Zen 5, Sapphire Rapids.
-        assert_eq!([0x00a1_0f11, 0x00b0_0f21, 0x0008_06f8].map(family), [0x19, 0x1a, 0x6]);
+    fn only_a_path_of_32_bytes_and_none_of_64_is_halves() {
+        // Zen 4, Zen 5; one without the leaf.
+        assert_eq!([6, 14, 0].map(in_halves), [true, false, false]);
     }
 }

@@ -25,11 +25,39 @@ fn parts(len: usize, threads: usize) -> usize {
     }
     #[cfg(feature = "rayon")]
     {
-        let pool = rayon::current_num_threads();
+        let pool = pool();
         if pool < FEWEST { 1 } else { threads.min(pool).min(len / PART) }
     }
     #[cfg(not(feature = "rayon"))]
     1
+}
+
+/// Threads of the pool that this thread would use; 1 if there is none to use: it could not be made, or a child of `fork` has what is left
+/// of its parent's, which would be waited for in vain.
+#[cfg(feature = "rayon")]
+fn pool() -> usize {
+    use std::error::Error as _;
+    use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+    use crate::process;
+
+    const MADE: u8 = 1;
+    /// The process that has asked first.
+    static PROCESS: AtomicU64 = AtomicU64::new(0);
+    /// [`MADE`] if the common pool is there; 0 until then, or for ever.
+    static COMMON: AtomicU8 = AtomicU8::new(0);
+
+    let mine = process::generation();
+    match PROCESS.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => match rayon::ThreadPoolBuilder::new().build_global() {
+            // Not the first to make it, if that is the error.
+            Err(error) if error.source().is_some() => return 1,
+            _ => COMMON.store(MADE, Ordering::Release),
+        },
+        Err(first) if first != mine => return 1,
+        Err(_) => {}
+    }
+    if COMMON.load(Ordering::Acquire) == MADE { rayon::current_num_threads() } else { 1 }
 }
 
 /// The part with a number, of so many.

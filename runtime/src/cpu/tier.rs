@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Instruction sets of the CPU engine's kernels, from the least to the most. Each has all of those before it.
 ///
 /// Which one a process uses is found out once, from CPUID. The environment variable `DSA_CPU_TIER`, read at the same time, may
-/// limit it to a lower one: `portable`, `sse4.2`, `avx2`, `avx512`. The answers are the same in each.
+/// limit it to a lower one: `portable`, `sse4.2`, `avx2`, `avx512`. The answers are the same in each. It limits the engine's own
+/// kernels: the C library and the crate `crc-fast`, which do the rest, choose theirs by themselves.
 ///
 /// A build with debug assertions uses the portable one, unless the variable says otherwise: where nothing is inlined a vector costs
 /// some tens of calls, and the C library, which is always compiled with care, is far ahead.
@@ -15,9 +16,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Tier {
     /// What every CPU of the architecture has; on x86-64 that includes SSE2.
     Portable = 1,
-    /// SSE4.2 with PCLMULQDQ: the `crc32` instruction and a carry-less multiplication.
+    /// SSE4.2 and SSSE3 with POPCNT and PCLMULQDQ: the `crc32` instruction and a carry-less multiplication.
     Sse42 = 2,
-    /// AVX2, BMI1 and BMI2.
+    /// AVX2, BMI1, BMI2 and LZCNT.
     Avx2 = 3,
     /// AVX-512 (F, BW, DQ, VL) with VPCLMULQDQ, as from Ice Lake and Zen 4 on.
     Avx512 = 4,
@@ -43,7 +44,7 @@ impl Tier {
     }
 
     /// Whether it is known to be AVX-512.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nobody else has it"))]
+    #[cfg_attr(not(all(target_arch = "x86_64", not(miri))), allow(dead_code, reason = "nobody else has it"))]
     #[inline]
     pub(crate) fn is_avx512() -> bool {
         CURRENT.load(Ordering::Relaxed) == Self::Avx512 as u8

@@ -3,8 +3,7 @@
 //! There is one for the process. It begins as the model's; an accelerator that is built, or [`Tuning::calibrate`], measures once.
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{LazyLock, Once, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::copy::{CopyKernel, CopyTable};
@@ -55,33 +54,51 @@ pub(crate) fn current() -> &'static Tuning {
 }
 
 /// The one in use, which is that of the CPU's model if nobody has chosen yet.
+///
+/// Nobody waits for another thread here, which a child of `fork` would not have: whoever comes at the same time works it out too.
 #[cold]
 pub(crate) fn first() -> &'static Tuning {
-    replace(&NONE, &MODEL);
+    if is_open() {
+        replace_none(Box::new(Tuning::of_model()));
+    }
     current()
 }
 
-/// What fits the CPU's model.
-static MODEL: LazyLock<Tuning> = LazyLock::new(Tuning::of_model);
-
-/// Puts `new` in use instead of `old`, if that is in use; says whether it was.
-fn replace(old: &'static Tuning, new: &'static Tuning) -> bool {
-    let [old, new] = [old, new].map(|tuning| ptr::from_ref(tuning).cast_mut());
-    CURRENT.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+/// Whether nobody has chosen.
+fn is_open() -> bool {
+    ptr::eq(CURRENT.load(Ordering::Acquire), &raw const NONE)
 }
 
-/// Measures this CPU, if nobody has and the environment does not forbid it, and puts the result in use.
+/// Puts one in use, for good, if there is none.
+fn replace_none(tuning: Box<Tuning>) {
+    let mine = Box::into_raw(tuning);
+    let none = (&raw const NONE).cast_mut();
+    if CURRENT.compare_exchange(none, mine, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        // SAFETY: it was made of a box above, and nobody else has seen it.
+        drop(unsafe { Box::from_raw(mine) });
+    }
+}
+
+/// Measures this CPU, if nobody has chosen or measured and the environment does not forbid it, and puts the result in use.
 pub(crate) fn calibrate_once() {
-    static DONE: Once = Once::new();
-    DONE.call_once(|| {
-        // What somebody has installed stays.
-        let is_open = || [&raw const NONE, &raw const *MODEL].contains(&CURRENT.load(Ordering::Acquire).cast_const());
-        if cfg!(miri) || !is_open() || std::env::var_os("DSA_CPU_TUNING").is_some_and(|value| value == "model") {
-            return;
-        }
-        let measured = Box::leak(Box::new(Tuning::calibrate(Duration::from_millis(5))));
-        _ = replace(&NONE, measured) || replace(&MODEL, measured);
-    });
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    if cfg!(miri) || BEGUN.swap(true, Ordering::Relaxed) {
+        // Who comes while another measures has what was there before.
+        return;
+    }
+    let is_forbidden = || std::env::var_os("DSA_CPU_TUNING").is_some_and(|value| value == "model");
+    let before = CURRENT.load(Ordering::Acquire);
+    // SAFETY: as in `current`.
+    let is_model = is_open() || unsafe { &*before } == &Tuning::of_model();
+    if !is_model || is_forbidden() {
+        return;
+    }
+    let mine = Box::into_raw(Box::new(Tuning::calibrate(Duration::from_millis(5))));
+    // Not instead of what somebody has chosen meanwhile.
+    if CURRENT.compare_exchange(before, mine, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        // SAFETY: as in `replace_none`.
+        drop(unsafe { Box::from_raw(mine) });
+    }
 }
 
 impl Tuning {
@@ -95,11 +112,11 @@ impl Tuning {
         let tier = Tier::current();
         let stream = match tier {
             Tier::Avx2 | Tier::Avx512 => CopyKernel::StreamAvx2,
-            // See `Tier`: there nothing is inlined.
-            _ if cfg!(debug_assertions) => CopyKernel::Library,
+            // See `Tier`: there nothing is inlined. And Miri has no such instruction.
+            _ if cfg!(any(debug_assertions, miri)) => CopyKernel::Library,
             _ => CopyKernel::StreamSse2,
         };
-        let model = Model::current();
+        let model = Model::ask();
         // Of Zen 4 AVX2 is 1.0 to 1.1 times as fast, of Zen 5 and Emerald Rapids AVX-512 up to 1.3 times.
         let vectors =
             if tier < Tier::Avx512 || model == Model::AmdHalves { CopyKernel::Avx2 } else { CopyKernel::Avx512 };
@@ -133,10 +150,19 @@ impl Tuning {
         }
     }
 
-    /// Bytes from which an operation of which nothing is known goes past the caches: three quarters of the last cache.
+    /// Bytes from which an operation of which nothing is known goes past the caches: three quarters of the last cache (a copy from
+    /// the next power of two on).
     pub fn past_caches() -> usize {
-        static BYTES: OnceLock<usize> = OnceLock::new();
-        *BYTES.get_or_init(|| super::caches::last_level().map_or(24 << 20, |bytes| bytes / 4 * 3).max(1 << 20))
+        // 0 until it is known. Whoever comes at the same time finds the same.
+        static BYTES: AtomicUsize = AtomicUsize::new(0);
+        match BYTES.load(Ordering::Relaxed) {
+            0 => {
+                let bytes = super::caches::last_level().map_or(24 << 20, |bytes| bytes / 4 * 3).max(1 << 20);
+                BYTES.store(bytes, Ordering::Relaxed);
+                bytes
+            }
+            bytes => bytes,
+        }
     }
 
     /// Puts it in use, for the whole process. Some kilobytes are kept for every one that ever was.

@@ -95,12 +95,13 @@ pub struct Policy {
     /// Whether the calling thread does a part of a large blocking copy, instead of waiting for all of it. Default
     /// [`Split::Never`].
     pub split_blocking: Split,
-    /// How many threads of rayon's pool may do a large blocking operation together with the calling one, where there is no device.
-    /// Default 1: nobody else.
+    /// How many threads of rayon's pool may do a large blocking operation, where there is no device. Default 1: the calling thread
+    /// alone. Otherwise it waits for them, or, if it is one of the pool's itself, does a part of it, and whatever else the pool has to
+    /// do meanwhile.
     ///
     /// Copies, fills, comparisons, CRC-32C and copies with CRC-32C are divided, from 1 MiB on, into parts of at least 512 KiB, if the
     /// pool has four threads or more; on servers that was measured to pay, with fewer threads it was not. Needs the feature `rayon`,
-    /// and has no effect without.
+    /// and has no effect without, or in a child of `fork`, which has no such threads.
     pub blocking_threads: usize,
 }
 

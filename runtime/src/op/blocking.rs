@@ -217,7 +217,8 @@ impl Blocking<'_> {
         Ok(unsafe { self.run(Plain::copy_crc32c(src.as_ptr(), dst.as_mut_ptr(), src.len(), seed)) }.0.crc32c())
     }
 
-    /// Runs several operations on borrowed memory at once, and waits for all of them, see [`Scope`].
+    /// Runs several operations on borrowed memory at once, and waits for all of them, see [`Scope`]. Hint, threads and split are not for
+    /// these.
     pub fn scope<'env, R>(self, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
         run_scope(self.accelerator, f)
     }

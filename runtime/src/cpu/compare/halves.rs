@@ -5,7 +5,7 @@
 
 use crate::cpu::vector::Vector;
 use core::arch::x86_64::{
-    __cpuid, __m256i, __m512i, _mm256_cmpneq_epu8_mask, _mm256_loadu_si256, _mm256_or_si256, _mm256_storeu_si256,
+    __m256i, __m512i, _mm256_cmpneq_epu8_mask, _mm256_loadu_si256, _mm256_or_si256, _mm256_storeu_si256,
     _mm256_stream_si256, _mm256_test_epi32_mask, _mm256_xor_si256, _mm512_castsi512_si256,
 };
 
@@ -65,16 +65,4 @@ impl Vector for Half {
         // SAFETY: as above.
         u64::from(unsafe { _mm256_cmpneq_epu8_mask(self.0, other.0) })
     }
-}
-
-/// Whether this CPU does vectors of 64 bytes in halves. It asks the CPU each time, which is slow.
-pub(super) fn in_halves() -> bool {
-    const LEAF: u32 = 0x8000_001a;
-    const PATH_OF_32_BYTES: u32 = 1 << 2;
-    const PATH_OF_64_BYTES: u32 = 1 << 3;
-    // Only AMD's CPUs have the leaf; Intel's with AVX-512 have whole paths.
-    #[allow(unused_unsafe, reason = "a safe function in later compilers")]
-    // SAFETY: every CPU of the architecture has the instruction; a leaf is read only if there is one.
-    let paths = unsafe { if __cpuid(0x8000_0000).eax >= LEAF { __cpuid(LEAF).eax } else { 0 } };
-    paths & (PATH_OF_32_BYTES | PATH_OF_64_BYTES) == PATH_OF_32_BYTES
 }

@@ -31,8 +31,9 @@ pub(crate) const MEDIUM: usize = 256;
 ///
 /// # Safety
 ///
-/// `src` is valid for reading and `dst` for writing `len` bytes, and nobody else accesses those of `dst` or writes those
-/// of `src` meanwhile. The pointers may be anything if `len` is 0.
+/// `src` is valid for reading `len` initialised bytes and `dst` for writing as many, and nobody else accesses those of `dst` or
+/// writes those of `src` meanwhile. The pointers may be anything if `len` is 0. Bytes are copied: of a pointer among them its
+/// address, and no more.
 #[inline]
 pub unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: the caller's promise is the one that is asked for.

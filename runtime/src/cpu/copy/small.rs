@@ -1,6 +1,8 @@
 //! Copies of up to 32 bytes, or 64: everything is loaded, from both ends, before anything is stored. So the regions may overlap, and there
 //! is neither a loop nor a call.
 
+use std::mem::MaybeUninit as Any;
+
 use super::SMALL;
 
 /// Copies up to [`SMALL`] bytes.
@@ -22,7 +24,7 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
         } else if len >= 2 {
             ends::<u16>(src, dst, len);
         } else if len == 1 {
-            dst.write(src.read());
+            dst.cast::<Any<u8>>().write(src.cast::<Any<u8>>().read());
         }
     }
 }
@@ -38,12 +40,13 @@ pub(super) unsafe fn two_each(src: *const u8, dst: *mut u8, len: usize) {
     let (at, last) = (len - 32, len - 16);
     // SAFETY: the first 32 bytes and the last ones, of at least as many. Not as one type of 32 bytes, which would go by way of the stack.
     unsafe {
-        let first = [src.cast::<u128>().read_unaligned(), src.add(16).cast::<u128>().read_unaligned()];
-        let rest = [src.add(at).cast::<u128>().read_unaligned(), src.add(last).cast::<u128>().read_unaligned()];
-        dst.cast::<u128>().write_unaligned(first[0]);
-        dst.add(16).cast::<u128>().write_unaligned(first[1]);
-        dst.add(at).cast::<u128>().write_unaligned(rest[0]);
-        dst.add(last).cast::<u128>().write_unaligned(rest[1]);
+        let first = [src.cast::<Any<u128>>().read_unaligned(), src.add(16).cast::<Any<u128>>().read_unaligned()];
+        let rest =
+            [src.add(at).cast::<Any<u128>>().read_unaligned(), src.add(last).cast::<Any<u128>>().read_unaligned()];
+        dst.cast::<Any<u128>>().write_unaligned(first[0]);
+        dst.add(16).cast::<Any<u128>>().write_unaligned(first[1]);
+        dst.add(at).cast::<Any<u128>>().write_unaligned(rest[0]);
+        dst.add(last).cast::<Any<u128>>().write_unaligned(rest[1]);
     }
 }
 
@@ -55,10 +58,10 @@ pub(super) unsafe fn two_each(src: *const u8, dst: *mut u8, len: usize) {
 #[inline]
 unsafe fn ends<T: Copy>(src: *const u8, dst: *mut u8, len: usize) {
     let last = len - size_of::<T>();
-    // SAFETY: both begin and end inside; the bytes of an integer may be any, and are read wherever they are.
+    // SAFETY: both begin and end inside; bytes may be any, and are read wherever they are.
     unsafe {
-        let (first, rest) = (src.cast::<T>().read_unaligned(), src.add(last).cast::<T>().read_unaligned());
-        dst.cast::<T>().write_unaligned(first);
-        dst.add(last).cast::<T>().write_unaligned(rest);
+        let (first, rest) = (src.cast::<Any<T>>().read_unaligned(), src.add(last).cast::<Any<T>>().read_unaligned());
+        dst.cast::<Any<T>>().write_unaligned(first);
+        dst.add(last).cast::<Any<T>>().write_unaligned(rest);
     }
 }

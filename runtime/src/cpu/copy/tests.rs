@@ -51,6 +51,74 @@ fn every_size_at_every_alignment() {
     }
 }
 
+/// Destinations at chosen places behind the source in a page, on both sides of where copies begin at the end.
+#[test]
+fn wherever_in_a_page_the_regions_are() {
+    let sizes: Vec<usize> = (257..=1300).chain([4095, 4096, 4097, 5000, 10_000]).collect();
+    let mut arena = noise(64 << 10, 5);
+    let whole = arena.clone();
+    for kernel in kernels() {
+        for &len in &sizes {
+            for phase in [0, 1, 63, 64, 65, 511, 512, 513, 2048, 4095] {
+                let (from, to) = (4096 + len % 64, 4096 + len % 64 + (16 << 10) + phase);
+                // SAFETY: both lie inside the arena, `from` and `len` bytes below `to`; the CPU has the kernel.
+                unsafe {
+                    let base = arena.as_mut_ptr();
+                    copy_by(kernel, base.add(from), base.add(to), len);
+                }
+                assert!(arena[to..to + len] == whole[from..from + len], "{kernel:?}: {len} bytes, phase {phase}");
+                arena[to..to + len].copy_from_slice(&whole[to..to + len]);
+                assert!(
+                    arena[to - 80..to + len + 80] == whole[to - 80..to + len + 80],
+                    "{kernel:?}: {len} bytes: beyond"
+                );
+            }
+        }
+    }
+    assert!(arena == whole);
+}
+
+/// Up to 256 bytes on a tier with AVX2, whatever the one in use.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn medium_sizes_by_vectors() {
+    if Tier::of_cpu() < Tier::Avx2 {
+        return;
+    }
+    let src = noise(400, 6);
+    let mut dst = vec![0xa5_u8; 400];
+    for len in 65..=MEDIUM {
+        for (from, to) in alignments(len) {
+            // SAFETY: `len` bytes from less than 64, in buffers of 400, on a CPU of that tier.
+            unsafe { vector::medium(src.as_ptr().add(from), dst.as_mut_ptr().add(to), len) };
+            assert!(dst[to..to + len] == src[from..from + len], "{len} bytes, {from} to {to}");
+            dst[to..to + len].fill(0xa5);
+            assert!(dst.iter().all(|byte| *byte == 0xa5), "{len} bytes, {from} to {to}: something beyond");
+        }
+        for to in 0..=len.min(140) {
+            let (mut expected, mut out) = (src.clone(), src.clone());
+            let from = 70;
+            if from + len > src.len() || to + len > src.len() {
+                continue;
+            }
+            expected.copy_within(from..from + len, to);
+            let base = out.as_mut_ptr();
+            // SAFETY: both regions lie inside the buffer; overlapping ones are what is tried.
+            unsafe { vector::medium(base.add(from), base.add(to), len) };
+            assert!(out == expected, "{len} bytes, from {from} to {to}");
+        }
+    }
+}
+
+/// Nothing is what every kernel of the list does with nothing.
+#[test]
+fn nothing_is_touched_by_any_kernel_for_length_zero() {
+    for kernel in super::kernels().iter().filter(|kernel| kernel.tier <= Tier::of_cpu()) {
+        // SAFETY: the pointers may be anything for length 0.
+        unsafe { (kernel.run)(null(), null_mut(), 0) };
+    }
+}
+
 /// Up to the size where kernels begin: all sizes, all pairs of alignments.
 #[test]
 fn every_small_size_at_every_alignment() {

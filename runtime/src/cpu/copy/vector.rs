@@ -94,7 +94,13 @@ unsafe fn ends<V: Vector, const N: usize>(src: *const u8, dst: *mut u8, len: usi
 #[inline(always)]
 unsafe fn run<V: Vector, const N: usize>(src: *const u8) -> [V; N] {
     // SAFETY: the caller's promise.
-    std::array::from_fn(|index| unsafe { V::load(src.add(index * V::BYTES)) })
+    let mut vectors = [unsafe { V::load(src) }; N];
+    // Not by a closure, which does not always get the instructions of the function around.
+    for (index, vector) in vectors.iter_mut().enumerate().skip(1) {
+        // SAFETY: as above.
+        *vector = unsafe { V::load(src.add(index * V::BYTES)) };
+    }
+    vectors
 }
 
 /// # Safety

@@ -1,9 +1,6 @@
 //! A delta record is made group by group: the mask of the words that differ, and an entry for each.
 
-#![cfg_attr(
-    target_arch = "x86_64",
-    allow(clippy::inline_always, reason = "a function with other target features cannot be inlined later")
-)]
+#![allow(clippy::inline_always, reason = "a function with other target features cannot be inlined later")]
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::{__m128i, __m256i, __m512i};

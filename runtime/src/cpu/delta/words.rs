@@ -1,9 +1,6 @@
 //! Which words of two stretches of memory differ, as bits.
 
-#![cfg_attr(
-    target_arch = "x86_64",
-    allow(clippy::inline_always, reason = "a function with other target features cannot be inlined later")
-)]
+#![allow(clippy::inline_always, reason = "a function with other target features cannot be inlined later")]
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::{

@@ -231,7 +231,7 @@ impl<V: Affine, const N: usize, const CHUNKS: usize> Products<V, N, CHUNKS> {
         const { assert!(N * V::BYTES == Shape::CHUNK) };
         // A tail is one word more behind all of them.
         let first = usize::from(!shape.has_tail);
-        let matrices = Matrices { upper: &raw const UPPER.matrices[first], lower: &raw const LOWER.matrices[first] };
+        let matrices = Matrices { upper: UPPER.matrices[first..].as_ptr(), lower: LOWER.matrices[first..].as_ptr() };
         Self { has_tail: shape.has_tail, matrices, vectors: PhantomData }
     }
 

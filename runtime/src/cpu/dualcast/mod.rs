@@ -67,7 +67,7 @@ enum Way {
 ///
 /// # Safety
 ///
-/// `src` is valid for reading, `dst1` and `dst2` for writing `len` bytes, no two of the three regions overlap, and nobody
+/// `src` is valid for reading `len` initialised bytes, `dst1` and `dst2` for writing as many, no two of the three regions overlap, and nobody
 /// else accesses the destinations or writes the source meanwhile. The pointers may be anything if `len` is 0.
 #[inline]
 pub unsafe fn dualcast(src: *const u8, dst1: *mut u8, dst2: *mut u8, len: usize) {

@@ -101,6 +101,7 @@ impl Way {
 /// A pattern of 8 or 16 bytes.
 trait Pattern: Copy {
     /// What comes after `done` bytes.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for vectors"))]
     fn rotated(self, done: usize) -> Self;
     /// Sixteen bytes of it.
     fn wide(self) -> [u64; 2];
@@ -395,6 +396,8 @@ pub(crate) fn kernels() -> Vec<Kernel<kernel::Fill>> {
         of!("rep stosq", Tier::Portable, Way::Repeat),
         #[cfg(target_arch = "x86_64")]
         of!("past the cache", Tier::Portable, Way::Stream),
+        #[cfg(target_arch = "x86_64")]
+        of!("past the cache, avx512", Tier::Avx512, Way::Stream),
     ]
 }
 

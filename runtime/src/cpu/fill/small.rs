@@ -22,12 +22,6 @@ pub(super) unsafe fn fill<P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
             first.store(dst);
             if len > 32 {
                 first.store(dst.add(16));
-                if len > 64 {
-                    first.store(dst.add(32));
-                    first.store(dst.add(48));
-                    last.store(dst.add(len - 64));
-                    last.store(dst.add(len - 48));
-                }
                 last.store(dst.add(len - 32));
             }
             last.store(dst.add(len - 16));

@@ -17,8 +17,11 @@ const LIMITS: FillLimits =
 fn ways() -> impl Iterator<Item = (Tier, Way, bool)> {
     let of = |tier| {
         let others = [(tier, Way::Repeat, false), (tier, Way::Stream, true)];
-        // They are the same in each tier, and Miri has none of them.
-        let others = others.into_iter().filter(move |_| tier == Tier::Portable && !cfg!(miri));
+        // They are the same in most tiers, and Miri has none of them.
+        let is_own = move |(tier, way, _): &(Tier, Way, bool)| {
+            *tier == Tier::Portable || (*way == Way::Stream && *tier == Tier::Avx512)
+        };
+        let others = others.into_iter().filter(move |way| is_own(way) && !cfg!(miri));
         std::iter::once((tier, Way::Store, true)).chain(others)
     };
     Tier::available().flat_map(of)

@@ -90,6 +90,7 @@ const IMPATIENT: CrcLimits = CrcLimits { probe_ticks: 0, ..EARLY };
 fn sweep_kernel(name: &str, sizes: &[usize]) {
     let expected = Expected::new(CRC32C, LONGEST);
     let kernel = kernels().into_iter().find(|kernel| kernel.name == name);
+    assert!(kernel.is_some() || cfg!(not(target_arch = "x86_64")), "there is no kernel {name}");
     if let Some(kernel) = kernel.filter(|kernel| kernel.tier <= Tier::of_cpu()) {
         // SAFETY: the CPU has the tier; `check` gives regions of valid bytes.
         expected.check(name, sizes, |seed, src, len| unsafe { (kernel.run)(seed as u32, src, len).into() });
@@ -99,6 +100,7 @@ fn sweep_kernel(name: &str, sizes: &[usize]) {
 fn sweep_copy_kernel(name: &str, sizes: &[usize]) {
     let expected = Expected::new(CRC32C, LONGEST);
     let kernel = copy_kernels().into_iter().find(|kernel| kernel.name == name);
+    assert!(kernel.is_some() || cfg!(not(target_arch = "x86_64")), "there is no kernel {name}");
     if let Some(kernel) = kernel.filter(|kernel| kernel.tier <= Tier::of_cpu()) {
         expected.check_copy(name, sizes, |seed, src, dst, len| {
             // SAFETY: the CPU has the tier; `check_copy` gives regions of valid bytes that do not overlap.
@@ -165,7 +167,6 @@ fn no_kernel_is_left_out_of_the_sweeps() {
         // The first is `crc-fast`, as in the sweep over tiers.
         assert_eq!((kernels().len(), copy_kernels().len()), (1 + 6, 1 + 5));
     }
-    assert_eq!(CrcLimits::default().step, CrcLimits::DEFAULT.step);
 }
 
 /// Some sizes: all small ones, and those around every limit of either set.
