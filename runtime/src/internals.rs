@@ -8,7 +8,9 @@ use crate::lane::Words;
 
 /// Each kernel of the CPU engine by itself.
 pub mod kernels {
-    pub use crate::cpu::kernel::*;
+    pub use crate::cpu::kernel::{
+        Compare, ComparePattern, Copy, CopyCrc32c, Crc32c, DifInsert, Dualcast, Fill, Guard, Kernel,
+    };
 
     /// Copies. Up to 256 bytes all but the library's are the engine's own way.
     pub fn copy() -> Vec<Kernel<Copy>> {

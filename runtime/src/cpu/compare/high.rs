@@ -8,34 +8,88 @@ pub(super) const MOST: usize = 256;
 
 /// Bytes of a vector.
 const LINE: usize = 64;
+/// Bytes of a shorter one.
+const HALF: usize = 32;
 
 /// Offset of the first difference.
 ///
 /// # Safety
 ///
-/// The CPU has AVX-512 F and BW. As for [`compare`](super::compare); `len` is at most [`MOST`].
+/// The CPU has AVX-512 F, BW and VL. As for [`compare`](super::compare); `len` is at most [`MOST`].
 #[inline]
 pub(super) unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
     debug_assert!(len <= MOST);
     // SAFETY: whole lines at the beginning and at the end, of at least as many bytes, and a mask where there are fewer.
     unsafe {
         if len <= LINE {
-            if len == 0 {
-                return None;
+            if len >= HALF {
+                let last = len - HALF;
+                let (first, rest) = (half(a, b, 0), half(a, b, last));
+                return found(first.into(), 0).or_else(|| found(rest.into(), last));
             }
-            return found(masked(a, b, u64::MAX >> (LINE - len)), 0);
+            return if len == 0 { None } else { found(masked(a, b, u64::MAX >> (LINE - len)), 0) };
         }
         let last = len - LINE;
         if len <= 2 * LINE {
             return found(line(a, b, 0), 0).or_else(|| found(line(a, b, last), last));
         }
-        let (first, second) = (line(a, b, 0), line(a, b, LINE));
-        let (third, fourth) = (line(a, b, last - LINE), line(a, b, last));
-        if first | second | third | fourth == 0 {
+        if !differ(a, b, len) {
             return None;
         }
-        found(first, 0).or(found(second, LINE)).or(found(third, last - LINE)).or(found(fourth, last))
+        [0, LINE, last - LINE, last].into_iter().find_map(|at| found(line(a, b, at), at))
     }
+}
+
+/// Whether any of 128 to 256 bytes differ. By shorter vectors, of which fewer lie across the border of two lines.
+///
+/// # Safety
+///
+/// The CPU has AVX-512 F and VL, and the bytes may be read.
+#[inline]
+unsafe fn differ(a: *const u8, b: *const u8, len: usize) -> bool {
+    let words: u32;
+    // SAFETY: the first 128 bytes and the last ones; registers are named, and nothing is written.
+    unsafe {
+        asm!(
+            "vmovdqu64 ymm16, [{a}]",
+            "vmovdqu64 ymm17, [{a} + 32]",
+            "vmovdqu64 ymm18, [{a} + 64]",
+            "vmovdqu64 ymm19, [{a} + 96]",
+            "vpxorq ymm16, ymm16, [{b}]",
+            "vpxorq ymm17, ymm17, [{b} + 32]",
+            "vpxorq ymm18, ymm18, [{b} + 64]",
+            "vpxorq ymm19, ymm19, [{b} + 96]",
+            "vmovdqu64 ymm20, [{a} + {len} - 128]",
+            "vmovdqu64 ymm21, [{a} + {len} - 96]",
+            "vmovdqu64 ymm22, [{a} + {len} - 64]",
+            "vmovdqu64 ymm23, [{a} + {len} - 32]",
+            "vpternlogq ymm16, ymm17, ymm18, 0xfe",
+            "vpxorq ymm20, ymm20, [{b} + {len} - 128]",
+            "vpxorq ymm21, ymm21, [{b} + {len} - 96]",
+            "vpxorq ymm22, ymm22, [{b} + {len} - 64]",
+            "vpxorq ymm23, ymm23, [{b} + {len} - 32]",
+            "vpternlogq ymm20, ymm21, ymm22, 0xfe",
+            "vpternlogq ymm16, ymm19, ymm23, 0xfe",
+            "vporq ymm16, ymm16, ymm20",
+            "vptestmd k1, ymm16, ymm16",
+            "kmovw {words:e}, k1",
+            a = in(reg) a,
+            b = in(reg) b,
+            len = in(reg) len,
+            words = lateout(reg) words,
+            out("zmm16") _,
+            out("zmm17") _,
+            out("zmm18") _,
+            out("zmm19") _,
+            out("zmm20") _,
+            out("zmm21") _,
+            out("zmm22") _,
+            out("zmm23") _,
+            out("k1") _,
+            options(nostack, preserves_flags, readonly, pure),
+        );
+    }
+    words != 0
 }
 
 /// The place of the lowest bit, behind so many bytes.
@@ -58,6 +112,32 @@ unsafe fn line(a: *const u8, b: *const u8, at: usize) -> u64 {
             "vmovdqu64 zmm16, [{a} + {at}]",
             "vpcmpneqb k1, zmm16, [{b} + {at}]",
             "kmovq {differences}, k1",
+            a = in(reg) a,
+            b = in(reg) b,
+            at = in(reg) at,
+            differences = lateout(reg) differences,
+            out("zmm16") _,
+            out("k1") _,
+            options(nostack, preserves_flags, readonly, pure),
+        );
+    }
+    differences
+}
+
+/// The same of half a line.
+///
+/// # Safety
+///
+/// As [`line`], of as many bytes.
+#[inline]
+unsafe fn half(a: *const u8, b: *const u8, at: usize) -> u32 {
+    let differences;
+    // SAFETY: as in `line`.
+    unsafe {
+        asm!(
+            "vmovdqu64 ymm16, [{a} + {at}]",
+            "vpcmpneqb k1, ymm16, [{b} + {at}]",
+            "kmovd {differences:e}, k1",
             a = in(reg) a,
             b = in(reg) b,
             at = in(reg) at,

@@ -45,15 +45,24 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
                 options(nostack, preserves_flags),
             );
         } else {
+            // Shorter ones, of which fewer lie across the border of two lines.
             asm!(
-                "vmovdqu64 zmm16, [{src}]",
-                "vmovdqu64 zmm17, [{src} + 64]",
-                "vmovdqu64 zmm18, [{src} + {len} - 128]",
-                "vmovdqu64 zmm19, [{src} + {len} - 64]",
-                "vmovdqu64 [{dst}], zmm16",
-                "vmovdqu64 [{dst} + 64], zmm17",
-                "vmovdqu64 [{dst} + {len} - 128], zmm18",
-                "vmovdqu64 [{dst} + {len} - 64], zmm19",
+                "vmovdqu64 ymm16, [{src}]",
+                "vmovdqu64 ymm17, [{src} + 32]",
+                "vmovdqu64 ymm18, [{src} + 64]",
+                "vmovdqu64 ymm19, [{src} + 96]",
+                "vmovdqu64 ymm20, [{src} + {len} - 128]",
+                "vmovdqu64 ymm21, [{src} + {len} - 96]",
+                "vmovdqu64 ymm22, [{src} + {len} - 64]",
+                "vmovdqu64 ymm23, [{src} + {len} - 32]",
+                "vmovdqu64 [{dst}], ymm16",
+                "vmovdqu64 [{dst} + 32], ymm17",
+                "vmovdqu64 [{dst} + 64], ymm18",
+                "vmovdqu64 [{dst} + 96], ymm19",
+                "vmovdqu64 [{dst} + {len} - 128], ymm20",
+                "vmovdqu64 [{dst} + {len} - 96], ymm21",
+                "vmovdqu64 [{dst} + {len} - 64], ymm22",
+                "vmovdqu64 [{dst} + {len} - 32], ymm23",
                 src = in(reg) src,
                 dst = in(reg) dst,
                 len = in(reg) len,
@@ -61,6 +70,10 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
                 out("zmm17") _,
                 out("zmm18") _,
                 out("zmm19") _,
+                out("zmm20") _,
+                out("zmm21") _,
+                out("zmm22") _,
+                out("zmm23") _,
                 options(nostack, preserves_flags),
             );
         }

@@ -51,12 +51,22 @@ pub unsafe fn copy_with(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
     unsafe {
         if len <= SMALL {
             small::copy(src, dst, len);
-        } else if len <= MEDIUM {
-            medium(src, dst, len);
         } else {
-            large(hint, src, dst, len);
+            more(src, dst, len, hint);
         }
     }
+}
+
+/// More than [`SMALL`] bytes. A function of its own, with the arguments of the kernels, so that it is no more than a jump, and a caller
+/// keeps its registers.
+///
+/// # Safety
+///
+/// As for [`copy`].
+#[inline(never)]
+unsafe fn more(src: *const u8, dst: *mut u8, len: usize, hint: Hint) {
+    // SAFETY: the caller's promise.
+    unsafe { if len <= MEDIUM { medium(src, dst, len) } else { large(src, dst, len, hint) } }
 }
 
 /// # Safety
@@ -99,7 +109,7 @@ unsafe fn medium_below(src: *const u8, dst: *mut u8, len: usize) {
 ///
 /// As for [`copy`]; `len` is above [`MEDIUM`].
 #[inline(never)]
-unsafe fn large(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+unsafe fn large(src: *const u8, dst: *mut u8, len: usize, hint: Hint) {
     let table = &super::tuning::current().copy;
     let kernel = if len < table::LEAST { table.middle() } else { table.entry(hint, len) };
     // SAFETY: the caller's promise, and a table has kernels of this CPU only.
@@ -115,8 +125,8 @@ unsafe fn large(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
             }
         }
         match kernel {
-            Some(kernel) => rarely(kernel, table, src, dst, len),
-            None => first(hint, src, dst, len),
+            Some(kernel) => rarely(src, dst, len, kernel, table),
+            None => first(src, dst, len, hint),
         }
     }
 }
@@ -127,7 +137,7 @@ unsafe fn large(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
 ///
 /// As for [`large`].
 #[inline(never)]
-unsafe fn rarely(kernel: CopyKernel, table: &CopyTable, src: *const u8, dst: *mut u8, len: usize) {
+unsafe fn rarely(src: *const u8, dst: *mut u8, len: usize, kernel: CopyKernel, table: &CopyTable) {
     // What the library and the string instruction fall into, and the vectors know how to avoid.
     #[cfg(target_arch = "x86_64")]
     let kernel = match kernel {
@@ -154,7 +164,7 @@ fn overlap(src: *const u8, dst: *mut u8, len: usize) -> bool {
 /// As for [`copy`].
 #[cold]
 #[inline(never)]
-unsafe fn first(hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+unsafe fn first(src: *const u8, dst: *mut u8, len: usize, hint: Hint) {
     super::tuning::first();
     // SAFETY: the caller's promise.
     unsafe { copy_with(hint, src, dst, len) }
