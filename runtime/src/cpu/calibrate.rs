@@ -103,8 +103,9 @@ fn fills(limits: &mut FillLimits, mut time: impl FnMut(usize, bool) -> Option<[f
     let mut size = LARGEST_SPREAD;
     while size > FillLimits::LEAST && (hot.is_none() || unknown.is_none()) {
         let (Some(first), Some(last)) = (time(size, false), time(size, true)) else { return };
-        // From the largest on: where it loses once, vectors it is below.
-        if hot.is_none() && first[1] > first[0] * MARGIN {
+        // From the largest on: where it is no gain once, hot data is filled by vectors below; where it is a loss, so is what nobody knows
+        // of, since in memory the instruction is ahead.
+        if hot.is_none() && first[1] * MARGIN > first[0] {
             hot = Some(2 * size);
         }
         if unknown.is_none() && first[1] * last[1] > first[0] * last[0] * MARGIN {
@@ -340,8 +341,9 @@ mod tests {
             fills(&mut limits, |size, spread| Some([1.0, time(size, spread)]));
             (limits.repeat_hot, limits.repeat)
         };
-        let small = |size, _| if size < 16 << 10 { 2.0 } else { 1.0 };
+        let small = |size, _| if size < 16 << 10 { 2.0 } else { 0.9 };
         assert_eq!(decided(small), (16 << 10, 16 << 10));
+        assert_eq!(decided(|_, _| 1.0), (2 * LARGEST_SPREAD, FillLimits::LEAST));
         assert_eq!(decided(|_, _| 0.9), (FillLimits::LEAST, FillLimits::LEAST));
         assert_eq!(decided(|_, _| 1.5), (2 * LARGEST_SPREAD, 2 * LARGEST_SPREAD));
         // Where it wins in the last cache by more than it loses in the first.

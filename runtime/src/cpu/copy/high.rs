@@ -2,9 +2,18 @@
 //! nothing is to be cleared afterwards (VZEROUPPER), and the code can stand where the caller is.
 
 use core::arch::asm;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most bytes.
 const MOST: usize = 256;
+
+/// Whether vectors of 64 bytes are the better ones above 128 bytes: on CPUs that do not take them apart.
+static PREFERS_LONG: AtomicBool = AtomicBool::new(false);
+
+/// Says which vectors are the better ones.
+pub(in crate::cpu) fn prefer_long(is_better: bool) {
+    PREFERS_LONG.store(is_better, Ordering::Relaxed);
+}
 
 /// Copies; everything is loaded before anything is stored, so the regions may overlap.
 ///
@@ -42,6 +51,25 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
                 len = in(reg) len,
                 out("zmm16") _,
                 out("zmm17") _,
+                options(nostack, preserves_flags),
+            );
+        } else if PREFERS_LONG.load(Ordering::Relaxed) {
+            asm!(
+                "vmovdqu64 zmm16, [{src}]",
+                "vmovdqu64 zmm17, [{src} + 64]",
+                "vmovdqu64 zmm18, [{src} + {len} - 128]",
+                "vmovdqu64 zmm19, [{src} + {len} - 64]",
+                "vmovdqu64 [{dst}], zmm16",
+                "vmovdqu64 [{dst} + 64], zmm17",
+                "vmovdqu64 [{dst} + {len} - 128], zmm18",
+                "vmovdqu64 [{dst} + {len} - 64], zmm19",
+                src = in(reg) src,
+                dst = in(reg) dst,
+                len = in(reg) len,
+                out("zmm16") _,
+                out("zmm17") _,
+                out("zmm18") _,
+                out("zmm19") _,
                 options(nostack, preserves_flags),
             );
         } else {
@@ -93,7 +121,8 @@ mod tests {
         }
         let data = noise(3 * MOST, 1);
         let mut dst = vec![0xa5_u8; MOST + 192];
-        for len in 33..=MOST {
+        for (long, len) in [false, true].into_iter().flat_map(|long| (33..=MOST).map(move |len| (long, len))) {
+            prefer_long(long);
             for (from, to) in alignments(len) {
                 // SAFETY: `len` bytes from less than 64, on a CPU of that tier.
                 unsafe { copy(data[from..].as_ptr(), dst[to..].as_mut_ptr(), len) };
@@ -118,7 +147,8 @@ mod tests {
             return;
         }
         let (src, dst) = (Guarded::new(MOST), Guarded::new(MOST));
-        for len in 33..=MOST {
+        for (long, len) in [false, true].into_iter().flat_map(|long| (33..=MOST).map(move |len| (long, len))) {
+            prefer_long(long);
             for (from, to) in [(src.start(), dst.start()), (src.end(len), dst.end(len))] {
                 // SAFETY: `len` accessible bytes, on a CPU of that tier.
                 unsafe { copy(from, to, len) };

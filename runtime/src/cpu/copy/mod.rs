@@ -20,6 +20,8 @@ use std::ptr;
 use super::kernel;
 use super::{Hint, Tier};
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(super) use high::prefer_long;
 pub use table::CopyTable;
 
 /// Bytes up to which nobody asks for the tier.
