@@ -149,14 +149,19 @@ fn memory_that_stays_is_worked_on() {
 
 #[test]
 fn a_source_that_vanishes_is_a_read_fault_without_progress() {
-    let bench = Bench::new();
-    let (from, to) = (Pages::new(2).fill(7), Pages::new(2).fill(0));
-    // Source, destination, and then the source's second page: it is gone when the device knows its address.
-    bench.at(2, move || from.take(1));
-    let ended = bench.run(opcode::MEMMOVE, copy(from, to, 2 * PAGE));
-    assert_eq!((ended.status, ended.bytes_completed), (status::PAGE_FAULT, 0));
-    assert_eq!(ended.fault_addr, from.address(PAGE));
-    assert_eq!(bench.device.counters().page_faults, 1);
+    // Whichever lies above the other.
+    for is_above in [false, true] {
+        let bench = Bench::new();
+        let (one, other) = (Pages::new(2), Pages::new(2));
+        let (low, high) = if one.address(0) < other.address(0) { (one, other) } else { (other, one) };
+        let (from, to) = if is_above { (high.fill(7), low.fill(0)) } else { (low.fill(7), high.fill(0)) };
+        // Source, destination, and then the source's second page: it is gone when the device knows its address.
+        bench.at(2, move || from.take(1));
+        let ended = bench.run(opcode::MEMMOVE, copy(from, to, 2 * PAGE));
+        assert_eq!((ended.status, ended.bytes_completed), (status::PAGE_FAULT, 0));
+        assert_eq!(ended.fault_addr, from.address(PAGE));
+        assert_eq!(bench.device.counters().page_faults, 1);
+    }
 }
 
 #[test]

@@ -67,8 +67,8 @@ pub(super) unsafe fn store(from: &[u8], to: *mut u8) -> bool {
 /// As for [`store`].
 pub(super) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     let mut block = [0; BLOCK];
-    // As in `words::copy`: a block is written only where the source has been read already.
-    let down = to.addr() > from.addr();
+    // A block is written only where the source has been read already. Where that is no matter, the first hole is what is found first.
+    let down = to.addr().checked_sub(from.addr()).is_some_and(|distance| distance != 0 && distance < len);
     let mut done = 0;
     while done < len {
         let n = BLOCK.min(len - done);
