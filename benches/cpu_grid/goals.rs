@@ -11,10 +11,12 @@ use dsa_benches::tally::Tally;
 use dsa_benches::verdict::{Bound, Verdict};
 
 use super::variants::{
-    ALL_WORDS, CHUNKED, CRC_FAST, ISAL_FUSED, ISAL_TWO_PASSES, MEMCMP, MEMCPY, MEMSET, OURS, PAST_CACHES, READ,
+    ALL_WORDS, CHUNKED, CRC_FAST, DML, ISAL_FUSED, ISAL_TWO_PASSES, MEMCMP, MEMCPY, MEMSET, OURS, PAST_CACHES, READ,
     TWO_PASSES, TWO_THREADS, WORD_FILL,
 };
-use Operation::{Compare, ComparePattern, Copy, CopyCrc32c, Crc32c, DeltaEqual, DeltaSparse, DifInsert, Fill};
+use Operation::{
+    Compare, ComparePattern, Copy, CopyCrc32c, Crc32c, DeltaDense, DeltaEqual, DeltaSparse, DifInsert, Fill,
+};
 use Residency::{Cold, Hot, L3};
 
 /// What is divided by what.
@@ -92,6 +94,13 @@ pub(crate) const GOALS: &[Goal] = &[
         at_least(1.4),
     ),
     goal("K3", "memcpy alone over ours", (CopyCrc32c, &[L3], 4 * K..=256 * K), Below(&[MEMCPY]), at_least(0.9)),
+    goal("K4", "DML's time over ours", (Crc32c, &[Hot], ANY), Below(&[DML]), at_least(4.0)),
+    goal("K4", "DML's time over ours", (CopyCrc32c, &[Hot], ANY), Below(&[DML]), at_least(4.0)),
+    goal("K4", "DML's time over ours", (CopyCrc32c, &[Cold], ANY), Below(&[DML]), at_least(2.0)),
+    goal("K4", "DML's time over ours", (DeltaEqual, &[Hot], ANY), Below(&[DML]), at_least(3.0)),
+    goal("K4", "DML's time over ours", (DeltaSparse, &[Hot], ANY), Below(&[DML]), at_least(3.0)),
+    goal("K4", "DML's time over ours", (DeltaDense, &[Hot], ANY), Below(&[DML]), at_least(3.0)),
+    goal("K4", "DML's time over ours", (DifInsert, &[Hot], ANY), Below(&[DML]), at_least(100.0)),
     goal("P1", "memcmp's time over ours", (Compare, ALL, ANY), Below(&[MEMCMP]), at_least(1.0)),
     goal("P1", "memcmp's time over ours", (Compare, &[Hot], K..=16 * K), Below(&[MEMCMP]), at_least(1.5)),
     goal("P1", "memcmp's time over ours", (Compare, &[Cold], 256..=16 * K), Below(&[MEMCMP]), at_least(1.15)),

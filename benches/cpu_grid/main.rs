@@ -2,7 +2,7 @@
 //!
 //! ```console
 //! $ cargo bench -p dsa-benches --bench cpu_grid
-//! $ cargo bench -p dsa-benches --bench cpu_grid --features isal -- --json grid.json --plot grid.svg
+//! $ cargo bench -p dsa-benches --bench cpu_grid --features isal,dml -- --json grid.json --plot grid.svg
 //! $ cargo bench -p dsa-benches --bench cpu_grid -- --ops copy,fill --residency cold --sizes 64K,1M --align mis
 //! $ cargo bench -p dsa-benches --bench cpu_grid -- --markdown
 //! $ DSA_CPU_TIER=avx2 cargo bench -p dsa-benches --bench cpu_grid
@@ -18,6 +18,7 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss)] // times and counts, positive and far below 2^52
 #![allow(clippy::inline_always)] // what is measured must not have a call more than its rival
 
+mod dml;
 mod duo;
 mod goals;
 mod isal;
@@ -145,7 +146,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Tuning::calibrate(Duration::from_millis(50)).install().map_err(|tier| format!("{tier} is not of this CPU"))?;
     }
     let (mut bench, absent) = set_up(&options)?;
-    report::header(&bench, absent.as_deref());
+    report::header(&bench, &absent);
     let watch = Watch::start();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for of_operation in places.chunk_by(|a, b| a.operation == b.operation) {
@@ -168,7 +169,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(end(&options, &outcomes))
 }
 
-fn set_up(options: &Options) -> Result<(Bench, Option<String>), Box<dyn Error>> {
+fn set_up(options: &Options) -> Result<(Bench, Vec<String>), Box<dyn Error>> {
     let cores = Cores::find();
     Cores::pin(cores.submitter);
     let ticks = Ticks::calibrate();

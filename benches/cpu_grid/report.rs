@@ -57,7 +57,7 @@ pub(crate) fn caches() -> Vec<String> {
 }
 
 /// What it runs on.
-pub(crate) fn header(bench: &Bench, absent: Option<&str>) {
+pub(crate) fn header(bench: &Bench, absent: &[String]) {
     let large = memory::in_large_pages();
     let arenas = 2 * bench.memory.bytes;
     println!("# The CPU engine beside its peers\n");
@@ -74,8 +74,8 @@ pub(crate) fn header(bench: &Bench, absent: Option<&str>) {
     println!("* aligned: to cache lines; mis: source 17, destination 33 bytes behind that");
     println!("* destinations begin {} bytes behind the place in a page that sources have", bench.memory.phase);
     println!("* content: random, never zero. GB/s: 10^9 bytes of payload a second, median of the slices");
-    if let Some(reason) = absent {
-        println!("* ISA-L: absent ({reason})");
+    for line in absent {
+        println!("* {line}");
     }
     if !bench.stock.cores.are_two() {
         println!("* one core: no copy by two threads");

@@ -7,6 +7,7 @@ use dsa_benches::cell::Bytes;
 use dsa_benches::grid::{BLOCK, Operation, Place, Residency};
 use dsa_benches::regret::Kind;
 
+use super::dml::Dml;
 use super::duo::Duo;
 use super::isal::Isal;
 use super::machine::Cores;
@@ -29,6 +30,7 @@ pub(crate) const PAST_CACHES: &str = "non-temporal loop";
 pub(crate) const TWO_THREADS: &str = "non-temporal, two threads";
 pub(crate) const ISAL_TWO_PASSES: &str = "memcpy then ISA-L crc16";
 pub(crate) const ISAL_FUSED: &str = "ISA-L crc16_t10dif_copy";
+pub(crate) const DML: &str = "DML software path";
 
 /// A way to do an operation.
 pub(crate) struct Variant {
@@ -41,14 +43,23 @@ pub(crate) struct Variant {
 pub(crate) struct Stock {
     pub(crate) cores: Cores,
     pub(crate) isal: Option<Isal>,
+    pub(crate) dml: Option<Dml>,
 }
 
 impl Stock {
-    /// What there is, and why ISA-L is not, if so.
-    pub(crate) fn new(cores: Cores) -> (Self, Option<String>) {
-        let isal = Isal::load();
-        let absent = isal.as_ref().err().cloned();
-        (Self { cores, isal: isal.ok() }, absent)
+    /// What there is, and a line for each thing that is not, with the reason.
+    pub(crate) fn new(cores: Cores) -> (Self, Vec<String>) {
+        let (isal, dml) = (Isal::load(), Dml::load());
+        let mut absent = Vec::new();
+        if let Err(reason) = &isal {
+            absent.push(format!("ISA-L: absent ({reason})"));
+        }
+        match &dml {
+            Err(reason) => absent.push(format!("DML: absent ({reason})")),
+            Ok(dml) if !dml.refused.is_empty() => absent.push(format!("DML: it refuses {}", dml.refused.join(", "))),
+            Ok(_) => {}
+        }
+        (Self { cores, isal: isal.ok(), dml: dml.ok() }, absent)
     }
 
     fn with_isal(&self, add: impl FnOnce(Isal)) {
@@ -115,6 +126,11 @@ pub(crate) fn of(place: Place, memory: &Memory, stock: &Stock) -> Vec<Variant> {
         Operation::DifInsert => dif_insert(&mut list, place, stock),
         Operation::DifCheck => dif_check(&mut list, stock),
         Operation::DixGenerate => dix_generate(&mut list, stock),
+    }
+    if let Some(dml) = stock.dml.as_ref().and_then(|dml| dml.of(place)) {
+        let record = memory.record();
+        // SAFETY: as said below; the record is that of all variants, and all variants of this kind run on one thread.
+        list.peer(DML, move |s| unsafe { dml.run(s, record) });
     }
     // Vectors need whole ones.
     if place.size < 64 {
