@@ -1,5 +1,7 @@
 //! Kernels by name, so that a benchmark can run each by itself and say which is the best where.
 
+#![cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "tests use it from inside"))]
+
 use super::Tier;
 
 /// One way to do an operation.

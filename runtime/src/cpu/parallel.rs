@@ -20,7 +20,7 @@ const GRAIN: usize = 4096;
 
 /// In how many parts an operation on `len` bytes is done, by at most so many threads.
 fn parts(len: usize, threads: usize) -> usize {
-    if threads < 2 || len < 2 * PART {
+    if len < 2 * PART || threads < 2 {
         return 1;
     }
     #[cfg(feature = "rayon")]
@@ -109,7 +109,16 @@ impl Address {
 /// As for [`copy_with`]; the regions do not overlap.
 #[inline]
 pub(crate) unsafe fn copy(threads: usize, hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
-    let parts = if threads < 2 { 1 } else { parts(len, threads) };
+    // SAFETY: the caller's promise.
+    unsafe { if threads < 2 { copy_with(hint, src, dst, len) } else { copy_in_parts(threads, hint, src, dst, len) } }
+}
+
+/// # Safety
+///
+/// As for [`copy`].
+#[inline(never)]
+unsafe fn copy_in_parts(threads: usize, hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+    let parts = parts(len, threads);
     if parts == 1 {
         // SAFETY: the caller's promise.
         return unsafe { copy_with(hint, src, dst, len) };
@@ -128,7 +137,18 @@ pub(crate) unsafe fn copy(threads: usize, hint: Hint, src: *const u8, dst: *mut 
 /// As for [`fill_with`].
 #[inline]
 pub(crate) unsafe fn fill(threads: usize, hint: Hint, dst: *mut u8, len: usize, pattern: u64) {
-    let parts = if threads < 2 { 1 } else { parts(len, threads) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if threads < 2 { fill_with(hint, dst, len, pattern) } else { fill_in_parts(threads, hint, dst, len, pattern) }
+    }
+}
+
+/// # Safety
+///
+/// As for [`fill`].
+#[inline(never)]
+unsafe fn fill_in_parts(threads: usize, hint: Hint, dst: *mut u8, len: usize, pattern: u64) {
+    let parts = parts(len, threads);
     if parts == 1 {
         // SAFETY: the caller's promise.
         return unsafe { fill_with(hint, dst, len, pattern) };
@@ -146,7 +166,16 @@ pub(crate) unsafe fn fill(threads: usize, hint: Hint, dst: *mut u8, len: usize, 
 /// As for [`compare`].
 #[inline]
 pub(crate) unsafe fn difference(threads: usize, a: *const u8, b: *const u8, len: usize) -> Option<usize> {
-    let parts = if threads < 2 { 1 } else { parts(len, threads) };
+    // SAFETY: the caller's promise.
+    unsafe { if threads < 2 { compare(a, b, len) } else { difference_in_parts(threads, a, b, len) } }
+}
+
+/// # Safety
+///
+/// As for [`difference`].
+#[inline(never)]
+unsafe fn difference_in_parts(threads: usize, a: *const u8, b: *const u8, len: usize) -> Option<usize> {
+    let parts = parts(len, threads);
     if parts == 1 {
         // SAFETY: the caller's promise.
         return unsafe { compare(a, b, len) };
@@ -166,7 +195,18 @@ pub(crate) unsafe fn difference(threads: usize, a: *const u8, b: *const u8, len:
 /// As for [`crc32c_with`].
 #[inline]
 pub(crate) unsafe fn crc32c(threads: usize, hint: Hint, seed: u32, src: *const u8, len: usize) -> u32 {
-    let parts = if threads < 2 { 1 } else { parts(len, threads) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if threads < 2 { crc32c_with(hint, seed, src, len) } else { crc32c_in_parts(threads, hint, seed, src, len) }
+    }
+}
+
+/// # Safety
+///
+/// As for [`crc32c`].
+#[inline(never)]
+unsafe fn crc32c_in_parts(threads: usize, hint: Hint, seed: u32, src: *const u8, len: usize) -> u32 {
+    let parts = parts(len, threads);
     if parts == 1 {
         // SAFETY: the caller's promise.
         return unsafe { crc32c_with(hint, seed, src, len) };
@@ -195,7 +235,22 @@ pub(crate) unsafe fn copy_crc32c(
     dst: *mut u8,
     len: usize,
 ) -> u32 {
-    let parts = if threads < 2 { 1 } else { parts(len, threads) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if threads < 2 {
+            copy_crc32c_with(hint, seed, src, dst, len)
+        } else {
+            copy_crc32c_in_parts(threads, hint, seed, src, dst, len)
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`copy_crc32c`].
+#[inline(never)]
+unsafe fn copy_crc32c_in_parts(threads: usize, hint: Hint, seed: u32, src: *const u8, dst: *mut u8, len: usize) -> u32 {
+    let parts = parts(len, threads);
     if parts == 1 {
         // SAFETY: the caller's promise.
         return unsafe { copy_crc32c_with(hint, seed, src, dst, len) };

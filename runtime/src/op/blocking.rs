@@ -111,13 +111,19 @@ impl Blocking<'_> {
             begun.end();
             return Ok(Path::Cpu);
         }
+        Ok(self.memcpy_with_device(dst, src))
+    }
+
+    /// Of slices of the same length, which a device may have a part in. Apart from the rest, which needs fewer registers.
+    #[inline(never)]
+    fn memcpy_with_device(self, dst: &mut [u8], src: &[u8]) -> Path {
         if let Some(shares) = self.shares(src.len()) {
             // SAFETY: both slices are borrowed until `copy` has returned, `dst` exclusively; they have the length of the
             // shares.
-            return Ok(unsafe { split::copy(self.accelerator, src.as_ptr(), dst.as_mut_ptr(), shares) });
+            return unsafe { split::copy(self.accelerator, src.as_ptr(), dst.as_mut_ptr(), shares) };
         }
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
-        Ok(unsafe { self.run(Plain::copy(src.as_ptr(), dst.as_mut_ptr(), src.len())) }.1)
+        unsafe { self.run(Plain::copy(src.as_ptr(), dst.as_mut_ptr(), src.len())) }.1
     }
 
     /// Moves the bytes of `src` (a range of offsets) to offset `dst` inside `buf`; the two may overlap.
