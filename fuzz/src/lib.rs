@@ -4,6 +4,7 @@
 
 pub mod calls;
 pub mod differential;
+pub mod kernels;
 pub mod oracle;
 pub mod random;
 mod raw;
