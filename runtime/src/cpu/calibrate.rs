@@ -114,7 +114,7 @@ fn fills(limits: &mut FillLimits, mut time: impl FnMut(usize, bool) -> Option<[f
         size /= 2;
     }
     limits.repeat_hot = hot.unwrap_or(FillLimits::LEAST);
-    limits.repeat = unknown.unwrap_or(FillLimits::LEAST);
+    limits.repeat = unknown.map_or(limits.repeat, |from| from.max(limits.repeat));
 }
 
 /// Decides from which size on folding and the `crc32` instruction are used together, if at all, by what `time` says of a size:

@@ -32,6 +32,9 @@ impl DualcastLimits {
     /// What suits the machines measured.
     pub(crate) const DEFAULT: Self = Self { stream: 12 << 20, stream_cold: 16 << 10 };
 
+    /// Below this nothing goes past the cache, whatever the limits.
+    const LEAST: usize = 4 << 10;
+
     #[inline]
     const fn is_stream(&self, hint: Hint, len: usize) -> bool {
         match hint {
@@ -89,7 +92,7 @@ pub unsafe fn dualcast_with(hint: Hint, src: *const u8, dst1: *mut u8, dst2: *mu
     }
     // SAFETY: the caller's promise.
     unsafe {
-        if len < DualcastLimits::DEFAULT.stream_cold {
+        if len < DualcastLimits::LEAST {
             into(src, dst1, dst2, len);
         } else {
             dualcast_limited(&super::tuning::current().dualcast, hint, src, dst1, dst2, len);
