@@ -145,8 +145,9 @@ impl Tuning {
                 stream: past,
                 // Zen 5 fills cold memory half as fast again by the instruction, from 4 KiB on; the others do not.
                 repeat: if model == Model::Amd { FillLimits::LEAST } else { 8 << 10 },
-                // Past the caches Emerald Rapids fills cold memory 1.4 to 1.8 times as fast, Zen 4 1.2 to 1.8 times up to 256 KiB and
-                // no slower above, Zen 5 from 64 KiB on.
+                // Past the caches Emerald Rapids fills cold memory 1.4 to 1.8 times as fast, Zen 4 1.2 to 1.8 times below 256 KiB and
+                // 0.95 times above, Zen 5 a little faster from 64 KiB on.
+                stream_cold_to: if model == Model::AmdHalves { 256 << 10 } else { usize::MAX },
                 stream_cold: if model == Model::Amd { 64 << 10 } else { 4 << 10 },
                 stream_cold_wide: if model == Model::Amd { 64 << 10 } else { 4 << 10 },
                 ..FillLimits::DEFAULT

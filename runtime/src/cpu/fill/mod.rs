@@ -40,6 +40,8 @@ pub(crate) struct FillLimits {
     pub(crate) stream: usize,
     /// Stores past the cache for a cold destination, where `rep stosq` is what is left.
     pub(crate) stream_cold: usize,
+    /// And up to here, from where on the instruction is ahead again.
+    pub(crate) stream_cold_to: usize,
     /// The same where it is not: for patterns of 16 bytes, and on a CPU on which it is slow.
     pub(crate) stream_cold_wide: usize,
 }
@@ -54,6 +56,7 @@ impl FillLimits {
         repeat: Self::LEAST,
         stream: 24 << 20,
         stream_cold: 24 << 20,
+        stream_cold_to: usize::MAX,
         stream_cold_wide: 1 << 20,
     };
 }
@@ -81,7 +84,8 @@ impl Way {
     fn of(limits: &FillLimits, hint: Hint, len: usize, can_repeat: bool) -> Self {
         let (repeat, stream) = match hint {
             Hint::Unknown => (limits.repeat, limits.stream),
-            Hint::Cold if can_repeat => (limits.repeat, limits.stream_cold),
+            Hint::Cold if can_repeat && len < limits.stream_cold_to => (limits.repeat, limits.stream_cold),
+            Hint::Cold if can_repeat => (limits.repeat, limits.stream.max(limits.stream_cold)),
             Hint::Cold => (limits.repeat, limits.stream_cold_wide),
             Hint::Hot => (limits.repeat_hot, usize::MAX),
         };

@@ -140,8 +140,16 @@ unsafe fn past<V: Vector, P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
     // SAFETY: each store is of a vector that ends at or before `len`, which is at least a vector's; those past the caches are to
     // aligned addresses.
     unsafe {
-        V::splat(pattern.wide()).store(dst);
-        let mut at = V::BYTES - dst.addr() % V::BYTES;
+        // A line that is written through the cache is read first. So there is none without need, and both come before the others, which
+        // do not wait for that.
+        if !(dst.addr() + len).is_multiple_of(V::BYTES) {
+            V::splat(pattern.rotated(len - V::BYTES).wide()).store(dst.add(len - V::BYTES));
+        }
+        let mut at = 0;
+        if !dst.addr().is_multiple_of(V::BYTES) {
+            V::splat(pattern.wide()).store(dst);
+            at = V::BYTES - dst.addr() % V::BYTES;
+        }
         let body = V::splat(pattern.rotated(at).wide());
         while at + 4 * V::BYTES <= len {
             for index in 0..4 {
@@ -153,7 +161,6 @@ unsafe fn past<V: Vector, P: Pattern>(dst: *mut u8, len: usize, pattern: P) {
             body.stream(dst.add(at));
             at += V::BYTES;
         }
-        V::splat(pattern.rotated(len - V::BYTES).wide()).store(dst.add(len - V::BYTES));
         // Before anything that the caller does next, as if the stores had been others.
         _mm_sfence();
     }

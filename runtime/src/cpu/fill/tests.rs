@@ -10,8 +10,14 @@ const NARROW: [u64; 2] = [0x0807_0605_0403_0201; 2];
 const WIDE: [u64; 2] = [0x0807_0605_0403_0201, 0x100f_0e0d_0c0b_0a09];
 
 /// All on different sizes.
-const LIMITS: FillLimits =
-    FillLimits { repeat_hot: 700, repeat: 300, stream: 900, stream_cold: 800, stream_cold_wide: 500 };
+const LIMITS: FillLimits = FillLimits {
+    repeat_hot: 700,
+    repeat: 300,
+    stream: 900,
+    stream_cold: 800,
+    stream_cold_to: 1000,
+    stream_cold_wide: 500,
+};
 
 /// Every way of every tier; and whether it takes patterns of 16 bytes.
 fn ways() -> impl Iterator<Item = (Tier, Way, bool)> {
