@@ -18,8 +18,6 @@ use super::{Hint, Tier};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tuning {
-    /// The tier, once it is known.
-    pub(crate) tier: Option<Tier>,
     /// Copies.
     pub copy: CopyTable,
     /// Checksums, alone and with a copy.
@@ -34,7 +32,6 @@ pub struct Tuning {
 
 /// What there is before anybody has looked at the CPU: whoever meets an entry that is not there calls [`first`].
 static NONE: Tuning = Tuning {
-    tier: None,
     copy: CopyTable::NONE,
     crc: CrcLimits::DEFAULT,
     fill: FillLimits::DEFAULT,
@@ -129,7 +126,6 @@ impl Tuning {
             .with(Hint::Cold, if model == Model::AmdHalves { 4 << 10 } else { 16 << 10 }, stream);
         let past = Self::past_caches();
         Self {
-            tier: Some(tier),
             copy: copy.with(Hint::Unknown, past, stream).within(tier),
             crc: CrcLimits {
                 // Of what is that large, a good part is not in a cache any more, and the checksum waits for it.

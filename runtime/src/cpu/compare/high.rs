@@ -98,56 +98,45 @@ fn found(differences: u64, before: usize) -> Option<usize> {
     (differences != 0).then(|| before + differences.trailing_zeros() as usize)
 }
 
-/// A bit for each byte of a line that differs.
-///
-/// # Safety
-///
-/// The CPU has the instructions, and both lines may be read.
-#[inline]
-unsafe fn line(a: *const u8, b: *const u8, at: usize) -> u64 {
-    let differences;
-    // SAFETY: the caller's promise; registers are named, and nothing is written.
-    unsafe {
-        asm!(
-            "vmovdqu64 zmm16, [{a} + {at}]",
-            "vpcmpneqb k1, zmm16, [{b} + {at}]",
-            "kmovq {differences}, k1",
-            a = in(reg) a,
-            b = in(reg) b,
-            at = in(reg) at,
-            differences = lateout(reg) differences,
-            out("zmm16") _,
-            out("k1") _,
-            options(nostack, preserves_flags, readonly, pure),
-        );
-    }
-    differences
+/// A function that compares as many bytes as a register has.
+macro_rules! compares {
+    ($(#[$doc:meta])* $name:ident -> $bits:ty, $register:literal, $move:literal) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        ///
+        /// The CPU has the instructions, and as many bytes may be read of both.
+        #[inline]
+        unsafe fn $name(a: *const u8, b: *const u8, at: usize) -> $bits {
+            let differences: $bits;
+            // SAFETY: the caller's promise; registers are named, and nothing is written.
+            unsafe {
+                asm!(
+                    concat!("vmovdqu64 ", $register, ", [{a} + {at}]"),
+                    concat!("vpcmpneqb k1, ", $register, ", [{b} + {at}]"),
+                    concat!($move, ", k1"),
+                    a = in(reg) a,
+                    b = in(reg) b,
+                    at = in(reg) at,
+                    differences = lateout(reg) differences,
+                    out("zmm16") _,
+                    out("k1") _,
+                    options(nostack, preserves_flags, readonly, pure),
+                );
+            }
+            differences
+        }
+    };
 }
 
-/// The same of half a line.
-///
-/// # Safety
-///
-/// As [`line`], of as many bytes.
-#[inline]
-unsafe fn half(a: *const u8, b: *const u8, at: usize) -> u32 {
-    let differences;
-    // SAFETY: as in `line`.
-    unsafe {
-        asm!(
-            "vmovdqu64 ymm16, [{a} + {at}]",
-            "vpcmpneqb k1, ymm16, [{b} + {at}]",
-            "kmovd {differences:e}, k1",
-            a = in(reg) a,
-            b = in(reg) b,
-            at = in(reg) at,
-            differences = lateout(reg) differences,
-            out("zmm16") _,
-            out("k1") _,
-            options(nostack, preserves_flags, readonly, pure),
-        );
-    }
-    differences
+compares! {
+    /// A bit for each byte of a line that differs.
+    line -> u64, "zmm16", "kmovq {differences}"
+}
+
+compares! {
+    /// The same of half a line.
+    half -> u32, "ymm16", "kmovd {differences:e}"
 }
 
 /// The same for those bytes whose bit in `mask` is 1.

@@ -27,30 +27,14 @@ use super::kernel::{self, Kernel};
 
 pub use pattern::compare_pattern;
 #[cfg(any(test, feature = "internals"))]
-#[cfg_attr(not(feature = "internals"), allow(unused_imports, reason = "for the benchmarks"))]
 pub(crate) use pattern::pattern_kernels;
 
 /// Up to this size, in bytes, a comparison is done in place.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other architectures have one way for all sizes"))]
 const SMALL: usize = 64;
 
-/// Sizes in bytes from which on a way to compare is taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CompareLimits {
-    /// Vectors of 32 bytes with the instructions of AVX-512, on a CPU that does those of 64 bytes in halves.
-    pub(crate) halves: usize,
-}
-
-impl CompareLimits {
-    /// What suits the machines measured.
-    pub(crate) const DEFAULT: Self = Self { halves: 257 };
-}
-
-impl Default for CompareLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
+/// From this size on, in bytes, a CPU that does vectors of 64 bytes in halves uses those of 32 bytes with the instructions of AVX-512.
+const HALVES_FROM: usize = 257;
 
 /// A set of vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +63,8 @@ impl Vectors {
 
     /// The best for `len` bytes, if `self` is that for much data.
     #[inline(always)]
-    fn of(self, limits: CompareLimits, len: usize) -> Self {
-        if self == Self::Avx512Halves && len < limits.halves { Self::Avx512 } else { self }
+    fn of(self, halves_from: usize, len: usize) -> Self {
+        if self == Self::Avx512Halves && len < halves_from { Self::Avx512 } else { self }
     }
 }
 
@@ -129,7 +113,7 @@ unsafe fn large(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
         return unsafe { first(a, b, len) };
     };
     // SAFETY: the caller's promise; this CPU has them.
-    unsafe { large_at(best.of(CompareLimits::DEFAULT, len), a, b, len) }
+    unsafe { large_at(best.of(HALVES_FROM, len), a, b, len) }
 }
 
 /// [`large`] where it is not yet known what the CPU has.
@@ -179,7 +163,7 @@ unsafe fn large_at(vectors: Vectors, a: *const u8, b: *const u8, len: usize) -> 
 /// # Safety
 ///
 /// As for [`compare`], on a CPU that has them.
-#[cfg_attr(not(any(test, feature = "internals")), allow(dead_code, reason = "for tests and the benchmarks"))]
+#[cfg(any(test, feature = "internals"))]
 unsafe fn compare_at(vectors: Vectors, a: *const u8, b: *const u8, len: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     if len <= SMALL {
@@ -192,7 +176,6 @@ unsafe fn compare_at(vectors: Vectors, a: *const u8, b: *const u8, len: usize) -
 
 #[cfg(any(test, feature = "internals"))]
 /// Every way to compare two regions.
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "for the benchmarks"))]
 pub(crate) fn kernels() -> Vec<Kernel<kernel::Compare>> {
     macro_rules! of {
         ($name:literal, $tier:expr, $vectors:expr) => {

@@ -68,7 +68,7 @@ unsafe fn large_at(tier: Tier, src: *const u8, len: usize, pattern: u64) -> Opti
 /// # Safety
 ///
 /// As for [`compare_pattern`], on a CPU of that tier.
-#[cfg_attr(not(any(test, feature = "internals")), allow(dead_code, reason = "for tests and the benchmarks"))]
+#[cfg(any(test, feature = "internals"))]
 pub(super) unsafe fn compare_pattern_at(tier: Tier, src: *const u8, len: usize, pattern: u64) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     if len <= SMALL {
@@ -81,7 +81,6 @@ pub(super) unsafe fn compare_pattern_at(tier: Tier, src: *const u8, len: usize, 
 
 #[cfg(any(test, feature = "internals"))]
 /// Every way to compare a region with a pattern.
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "for the benchmarks"))]
 pub(crate) fn pattern_kernels() -> Vec<Kernel<ComparePattern>> {
     macro_rules! of {
         ($name:literal, $tier:expr) => {

@@ -172,8 +172,8 @@ fn nothing_is_read_beyond_the_regions() {
 
 #[test]
 fn halves_are_for_cpus_that_do_them_from_a_size_on() {
-    let limits = CompareLimits { halves: 500 };
-    let of = |tier, in_halves, len| Vectors::best(tier, || in_halves).of(limits, len);
+    let halves_from = 500;
+    let of = |tier, in_halves, len| Vectors::best(tier, || in_halves).of(halves_from, len);
     for len in [499, 500] {
         assert_eq!(of(Tier::Portable, true, len), Vectors::Base);
         assert_eq!(of(Tier::Sse42, true, len), Vectors::Base);

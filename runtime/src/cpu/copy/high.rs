@@ -15,6 +15,35 @@ pub(in crate::cpu) fn prefer_long(is_better: bool) {
     PREFERS_LONG.store(is_better, Ordering::Relaxed);
 }
 
+/// Copies the first bytes and the `last` ones by vectors of a kind: for each offset into both, a register for the first and one for the
+/// last. All loads come before all stores.
+macro_rules! both_ends {
+    ($src:ident, $dst:ident, $len:ident, last $last:literal: $kind:literal, $($at:literal => $first:literal $rest:literal),+) => {
+        asm!(
+            $(
+                concat!("vmovdqu64 ", $kind, $first, ", [{src} + ", $at, "]"),
+                concat!("vmovdqu64 ", $kind, $rest, ", [{src} + {len} - ", $last, " + ", $at, "]"),
+            )+
+            $(
+                concat!("vmovdqu64 [{dst} + ", $at, "], ", $kind, $first),
+                concat!("vmovdqu64 [{dst} + {len} - ", $last, " + ", $at, "], ", $kind, $rest),
+            )+
+            src = in(reg) $src,
+            dst = in(reg) $dst,
+            len = in(reg) $len,
+            out("zmm16") _,
+            out("zmm17") _,
+            out("zmm18") _,
+            out("zmm19") _,
+            out("zmm20") _,
+            out("zmm21") _,
+            out("zmm22") _,
+            out("zmm23") _,
+            options(nostack, preserves_flags),
+        )
+    };
+}
+
 /// Copies; everything is loaded before anything is stored, so the regions may overlap.
 ///
 /// # Safety
@@ -28,82 +57,14 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
     // promises.
     unsafe {
         if len <= 64 {
-            asm!(
-                "vmovdqu64 ymm16, [{src}]",
-                "vmovdqu64 ymm17, [{src} + {len} - 32]",
-                "vmovdqu64 [{dst}], ymm16",
-                "vmovdqu64 [{dst} + {len} - 32], ymm17",
-                src = in(reg) src,
-                dst = in(reg) dst,
-                len = in(reg) len,
-                out("zmm16") _,
-                out("zmm17") _,
-                options(nostack, preserves_flags),
-            );
+            both_ends!(src, dst, len, last 32: "ymm", 0 => 16 17);
         } else if len <= 128 {
-            asm!(
-                "vmovdqu64 zmm16, [{src}]",
-                "vmovdqu64 zmm17, [{src} + {len} - 64]",
-                "vmovdqu64 [{dst}], zmm16",
-                "vmovdqu64 [{dst} + {len} - 64], zmm17",
-                src = in(reg) src,
-                dst = in(reg) dst,
-                len = in(reg) len,
-                out("zmm16") _,
-                out("zmm17") _,
-                options(nostack, preserves_flags),
-            );
+            both_ends!(src, dst, len, last 64: "zmm", 0 => 16 17);
         } else if PREFERS_LONG.load(Ordering::Relaxed) {
-            asm!(
-                "vmovdqu64 zmm16, [{src}]",
-                "vmovdqu64 zmm17, [{src} + 64]",
-                "vmovdqu64 zmm18, [{src} + {len} - 128]",
-                "vmovdqu64 zmm19, [{src} + {len} - 64]",
-                "vmovdqu64 [{dst}], zmm16",
-                "vmovdqu64 [{dst} + 64], zmm17",
-                "vmovdqu64 [{dst} + {len} - 128], zmm18",
-                "vmovdqu64 [{dst} + {len} - 64], zmm19",
-                src = in(reg) src,
-                dst = in(reg) dst,
-                len = in(reg) len,
-                out("zmm16") _,
-                out("zmm17") _,
-                out("zmm18") _,
-                out("zmm19") _,
-                options(nostack, preserves_flags),
-            );
+            both_ends!(src, dst, len, last 128: "zmm", 0 => 16 17, 64 => 18 19);
         } else {
             // Shorter ones, of which fewer lie across the border of two lines.
-            asm!(
-                "vmovdqu64 ymm16, [{src}]",
-                "vmovdqu64 ymm17, [{src} + 32]",
-                "vmovdqu64 ymm18, [{src} + 64]",
-                "vmovdqu64 ymm19, [{src} + 96]",
-                "vmovdqu64 ymm20, [{src} + {len} - 128]",
-                "vmovdqu64 ymm21, [{src} + {len} - 96]",
-                "vmovdqu64 ymm22, [{src} + {len} - 64]",
-                "vmovdqu64 ymm23, [{src} + {len} - 32]",
-                "vmovdqu64 [{dst}], ymm16",
-                "vmovdqu64 [{dst} + 32], ymm17",
-                "vmovdqu64 [{dst} + 64], ymm18",
-                "vmovdqu64 [{dst} + 96], ymm19",
-                "vmovdqu64 [{dst} + {len} - 128], ymm20",
-                "vmovdqu64 [{dst} + {len} - 96], ymm21",
-                "vmovdqu64 [{dst} + {len} - 64], ymm22",
-                "vmovdqu64 [{dst} + {len} - 32], ymm23",
-                src = in(reg) src,
-                dst = in(reg) dst,
-                len = in(reg) len,
-                out("zmm16") _,
-                out("zmm17") _,
-                out("zmm18") _,
-                out("zmm19") _,
-                out("zmm20") _,
-                out("zmm21") _,
-                out("zmm22") _,
-                out("zmm23") _,
-                options(nostack, preserves_flags),
-            );
+            both_ends!(src, dst, len, last 128: "ymm", 0 => 16 17, 32 => 18 19, 64 => 20 21, 96 => 22 23);
         }
     }
 }

@@ -18,7 +18,6 @@ mod constants;
 mod fold;
 #[cfg(target_arch = "x86_64")]
 mod hybrid;
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "for the benchmarks"))]
 #[cfg(any(test, feature = "internals"))]
 mod kernels;
 mod params;
@@ -32,7 +31,6 @@ mod sink;
 mod tests;
 
 use super::{Hint, Tier};
-#[cfg_attr(not(feature = "internals"), allow(unused_imports, reason = "for the benchmarks"))]
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use kernels::{copy_kernels, kernels};
 pub use params::{CrcParams, CrcWidth};

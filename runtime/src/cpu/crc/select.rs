@@ -61,12 +61,6 @@ impl CrcLimits {
     };
 }
 
-impl Default for CrcLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 /// How far ahead lines are asked for, where that is done.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 2048;

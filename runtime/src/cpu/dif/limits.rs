@@ -30,9 +30,3 @@ impl DifLimits {
         }
     }
 }
-
-impl Default for DifLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}

@@ -47,12 +47,6 @@ impl DualcastLimits {
     }
 }
 
-impl Default for DualcastLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 /// A way to copy more than a few bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -61,6 +55,10 @@ enum Way {
     /// Vectors past the cache.
     Stream,
     /// The C library's copies, part by part.
+    #[cfg_attr(
+        not(any(test, feature = "internals")),
+        allow(dead_code, reason = "what the others are measured against")
+    )]
     Library,
 }
 
@@ -172,7 +170,7 @@ unsafe fn large_at(tier: Tier, way: Way, src: *const u8, dst1: *mut u8, dst2: *m
 /// # Safety
 ///
 /// As for [`dualcast`], on a CPU of that tier.
-#[cfg_attr(not(any(test, feature = "internals")), allow(dead_code, reason = "for tests and the benchmarks"))]
+#[cfg(any(test, feature = "internals"))]
 unsafe fn dualcast_at(tier: Tier, way: Way, src: *const u8, dst1: *mut u8, dst2: *mut u8, len: usize) {
     #[cfg(target_arch = "x86_64")]
     if len <= SMALL && way != Way::Library {
@@ -185,7 +183,6 @@ unsafe fn dualcast_at(tier: Tier, way: Way, src: *const u8, dst1: *mut u8, dst2:
 
 #[cfg(any(test, feature = "internals"))]
 /// Every way to copy to two destinations.
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "for the benchmarks"))]
 pub(crate) fn kernels() -> Vec<Kernel<kernel::Dualcast>> {
     macro_rules! of {
         ($name:literal, $tier:expr, $way:expr) => {

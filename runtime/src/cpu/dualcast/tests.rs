@@ -17,6 +17,21 @@ fn ways() -> impl Iterator<Item = (Tier, Way)> {
 }
 
 #[test]
+fn kernels_do_what_they_are_named_for() {
+    let data: Vec<u8> = (0..3000_u32).map(|at| (at * 7 % 251) as u8).collect();
+    for kernel in kernels().into_iter().filter(|kernel| kernel.tier <= Tier::of_cpu()) {
+        for len in [0, 1, 63, 64, 65, 700, 3000] {
+            let (mut one, mut two) = (vec![0xa5; len + 1], vec![0xa5; len + 1]);
+            // SAFETY: three regions of at least `len` bytes, on a CPU of that tier.
+            unsafe { (kernel.run)(data.as_ptr(), one.as_mut_ptr(), two.as_mut_ptr(), len) };
+            for out in [&one, &two] {
+                assert!(out[..len] == data[..len] && out[len] == 0xa5, "{}: {len} bytes", kernel.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn each_way_writes_both_and_nothing_else() {
     let data = noise(5000, 1);
     let (mut first, mut second) = (vec![CANARY; 5000], vec![CANARY; 5000]);

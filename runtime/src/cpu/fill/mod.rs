@@ -61,12 +61,6 @@ impl FillLimits {
     };
 }
 
-impl Default for FillLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 /// A way to fill more than a few bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -355,7 +349,7 @@ pub(crate) unsafe fn by_way(repeated: bool, dst: *mut u8, len: usize, pattern: u
 /// # Safety
 ///
 /// As for [`fill_wide`], on a CPU of that tier.
-#[cfg_attr(not(any(test, feature = "internals")), allow(dead_code, reason = "for tests and the benchmarks"))]
+#[cfg(any(test, feature = "internals"))]
 unsafe fn fill_at<P: Pattern>(tier: Tier, way: Way, dst: *mut u8, len: usize, pattern: P) {
     #[cfg(target_arch = "x86_64")]
     if len <= SMALL {
@@ -378,7 +372,6 @@ pub(crate) fn has_repeat() -> bool {
 
 #[cfg(any(test, feature = "internals"))]
 /// Every way to fill.
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "for the benchmarks"))]
 pub(crate) fn kernels() -> Vec<Kernel<kernel::Fill>> {
     macro_rules! of {
         ($name:literal, $tier:expr, $way:expr) => {

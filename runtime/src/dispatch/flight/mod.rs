@@ -241,3 +241,35 @@ pub(crate) fn names<'a>(queues: impl Iterator<Item = &'a Queue>) -> Box<str> {
     let names: Vec<String> = queues.map(|queue| queue.submitter().name()).collect();
     names.join(", ").into()
 }
+
+#[cfg(all(test, not(any(dsa_loom, dsa_shuttle))))]
+mod tests {
+    use idxd_sys::flag;
+
+    use super::*;
+    use crate::dispatch::{Plain, Work};
+
+    /// The device writes into its cache for what is hot, and a word about that alone stands after it.
+    #[test]
+    fn a_hint_drives_the_cache_control_of_the_device() {
+        // What Sapphire Rapids has.
+        let caps = Capabilities::new(0x100, 0x40_915f_0107, [0x1_003f_03ff, 0, 0, 0]);
+        assert!(caps.cache_control());
+        let cached = |flight: &Flight<Plain>| {
+            let descriptor = flight.job.describe(64, flight.extras(0x40, &caps), &caps).expect("a plain copy");
+            descriptor.flags() & flag::CACHE_CONTROL != 0
+        };
+        let mut flight = Flight::new(Plain::copy(
+            std::ptr::without_provenance(0x1000),
+            std::ptr::without_provenance_mut(0x2000),
+            64,
+        ));
+        for (hint, is_cached) in [(Hint::Hot, true), (Hint::Cold, false), (Hint::Hot, true), (Hint::Unknown, false)] {
+            flight.set_hint(hint);
+            assert_eq!(cached(&flight), is_cached, "{hint:?}");
+        }
+        flight.set_hint(Hint::Cold);
+        flight.set_cache_control(true);
+        assert!(cached(&flight));
+    }
+}
