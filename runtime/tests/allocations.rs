@@ -21,8 +21,9 @@ use dsa::{
     Accelerator, BlockList, ComputeType, Conversion, DataType, DeltaResult, DifBlock, DifDestination, DifSource,
     Policy, Reduction,
 };
-use dsa_emulator::{Config, Device, WqConfig};
+use dsa_emulator::{Config, Device, Effect, FaultRule, WqConfig};
 use futures_util::StreamExt;
+use support::held::{held, parked};
 use support::{Watchdog, poll_once, quiet};
 
 /// Counts what every thread takes from the heap.
@@ -247,24 +248,27 @@ fn blocking_calls(acc: &Accelerator) {
     assert_eq!(allocations(|| (0..200).for_each(|_| calls())), 0, "blocking calls");
 }
 
-/// One allocation for each cancelled operation, none if the device was done with it already.
-fn cancellation(acc: &Accelerator) {
+/// At most one allocation for each cancelled operation. The device is held, so that every one is in flight when it is
+/// dropped.
+fn cancellation() {
+    let (device, acc) = held(WqConfig::shared(16), parked);
     let cancel = |count: usize| {
         let buffers: Vec<_> = (0..count).map(|_| (vec![1u8; LEN], vec![0u8; LEN])).collect();
         let before = acc.stats().event(Event::Cancelled);
         let allocated = allocations(|| {
             for (src, dst) in buffers {
                 let mut operation = acc.copy(src, dst);
-                let _ = poll_once(&mut operation);
+                assert!(poll_once(&mut operation).is_pending());
                 drop(operation);
+                device.run_until_idle();
             }
-            quiet(acc);
+            quiet(&acc);
         });
         (allocated, acc.stats().event(Event::Cancelled) - before)
     };
     cancel(50);
     let (allocated, cancelled) = cancel(200);
-    assert!(cancelled > 0, "nothing was in flight when it was dropped");
+    assert_eq!(cancelled, 200);
     assert!(allocated <= cancelled, "{allocated} allocations for {cancelled} cancelled operations");
 }
 
@@ -335,11 +339,12 @@ fn the_steady_state_does_not_allocate() {
         policy.dead_after = Duration::from_secs(10);
     });
     assert_eq!(steady_state("waking themselves", FEW, &self_waking), 0);
-    let parked = |policy: &mut Policy| {
+    // A device that takes its time: else it may be done, each time, before the future has looked.
+    let slow = FaultRule::new(Effect::Delay(Duration::from_micros(100)));
+    let parking = accelerator_on(Config::sapphire_rapids().fault(slow), WqConfig::shared(16), |policy| {
         policy.spin = Duration::ZERO;
-        policy.self_wake = Duration::ZERO;
-    };
-    let parking = accelerator(WqConfig::shared(16), parked);
+        parked(policy);
+    });
     let wakes = steady_state("woken by the poller", MANY, &parking);
     assert!(wakes > MANY / 2, "the poller woke only {wakes} times");
     let pieces = accelerator(WqConfig::shared(16).max_transfer_size(4096), |_| {});
@@ -351,6 +356,6 @@ fn the_steady_state_does_not_allocate() {
     }
     many(&usual);
     many(&parking);
-    cancellation(&parking);
+    cancellation();
     pool();
 }
