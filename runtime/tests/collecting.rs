@@ -392,8 +392,11 @@ fn the_watchdog_counts_from_the_submission() {
 #[test]
 fn a_batch_that_is_lost_is_done_again() {
     let _watchdog = Watchdog::start("a lost batch");
-    let rule = FaultRule::new(Effect::Lose).opcode(opcode::BATCH).nth(1);
-    let device = Device::new(Config::sapphire_rapids().queue(WqConfig::dedicated(8)).fault(rule)).unwrap();
+    let lost = FaultRule::new(Effect::Lose).opcode(opcode::BATCH).nth(1);
+    // So that there is time to collect, however fast the device is.
+    let late = FaultRule::new(Effect::Delay(Duration::from_micros(300))).opcode(opcode::MEMMOVE);
+    let config = Config::sapphire_rapids().queue(WqConfig::dedicated(8)).fault(lost).fault(late);
+    let device = Device::new(config).unwrap();
     let mut policy = policy();
     policy.self_wake = Duration::from_micros(1);
     policy.dead_after = Duration::from_millis(1);

@@ -404,7 +404,9 @@ fn everything_ends_once_under_any_pressure() {
             policy.slots_per_lane = slots;
             policy.self_wake = Duration::from_micros(20);
             let retry = FaultRule::new(Effect::Retry).probability(0.05);
-            let (_device, acc) = busy(queue.clone().max_transfer_size(16 << 10), [retry], policy);
+            // So that there is somebody to wait for, however fast the device is.
+            let late = FaultRule::new(Effect::Delay(Duration::from_micros(100))).probability(0.1);
+            let (_device, acc) = busy(queue.clone().max_transfer_size(16 << 10), [retry, late], policy);
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_time().build().unwrap();
             let failures = runtime.block_on(async {
                 let tasks: Vec<_> = (0..24).map(|number| tokio::spawn(mind(acc.clone(), number, mixed))).collect();

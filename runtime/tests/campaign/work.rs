@@ -54,7 +54,7 @@ pub(crate) fn device(queues: impl IntoIterator<Item = WqConfig>, seed: u64) -> D
         FaultRule::new(Effect::PageFault { resolvable: false }).probability(0.01),
         FaultRule::new(Effect::Retry).probability(0.01),
         FaultRule::new(Effect::HardwareError(0x20)).probability(0.001),
-        FaultRule::new(Effect::Delay(Duration::from_micros(300))).probability(0.002),
+        FaultRule::new(Effect::Delay(Duration::from_micros(300))).probability(0.01),
     ];
     Device::new(rules.into_iter().fold(config, Config::fault)).unwrap()
 }
