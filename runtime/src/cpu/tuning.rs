@@ -117,8 +117,6 @@ impl Tuning {
         // Of Zen 4 AVX2 is 1.0 to 1.1 times as fast, of Zen 5 and Emerald Rapids AVX-512 up to 1.3 times.
         let vectors =
             if tier < Tier::Avx512 || model == Model::AmdHalves { CopyKernel::Avx2 } else { CopyKernel::Avx512 };
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        super::copy::prefer_long(model != Model::AmdHalves);
         let copy = CopyTable::all(vectors)
             .with(Hint::Hot, 64 << 10, CopyKernel::Library)
             .with(Hint::Unknown, 64 << 10, CopyKernel::Library)

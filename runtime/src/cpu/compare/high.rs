@@ -9,13 +9,13 @@ pub(super) const MOST: usize = 256;
 /// Bytes of a vector.
 const LINE: usize = 64;
 /// Bytes of a shorter one.
-const HALF: usize = 32;
+pub(super) const HALF: usize = 32;
 
 /// Offset of the first difference.
 ///
 /// # Safety
 ///
-/// The CPU has AVX-512 F, BW and VL. As for [`compare`](super::compare); `len` is at most [`MOST`].
+/// The CPU has AVX-512 F, BW, DQ and VL. As for [`compare`](super::compare); `len` is at most [`MOST`].
 #[inline]
 pub(super) unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
     debug_assert!(len <= MOST);
@@ -23,32 +23,91 @@ pub(super) unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> Option<u
     unsafe {
         if len <= LINE {
             if len >= HALF {
-                let last = len - HALF;
-                let (first, rest) = (half(a, b, 0), half(a, b, last));
-                return found(first.into(), 0).or_else(|| found(rest.into(), last));
+                return compare_half_lines(a, b, len);
             }
             return if len == 0 { None } else { found(masked(a, b, u64::MAX >> (LINE - len)), 0) };
         }
-        let last = len - LINE;
-        if len <= 2 * LINE {
-            return found(line(a, b, 0), 0).or_else(|| found(line(a, b, last), last));
-        }
-        if !differ(a, b, len) {
+        let differ = if len <= 2 * LINE { lines_differ(a, b, len) } else { quarters_differ(a, b, len) };
+        if !differ {
             return None;
         }
-        [0, LINE, last - LINE, last].into_iter().find_map(|at| found(line(a, b, at), at))
+        let last = len - LINE;
+        let second = LINE.min(last);
+        [0, second, last - second, last].into_iter().find_map(|at| found(line(a, b, at), at))
     }
+}
+
+/// Of half a line to a line.
+///
+/// # Safety
+///
+/// As for [`compare`], of so many bytes.
+#[inline]
+pub(super) unsafe fn compare_half_lines(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
+    debug_assert!((HALF..=LINE).contains(&len));
+    let last = len - HALF;
+    // SAFETY: half a line at the beginning and at the end, of at least as many bytes.
+    unsafe {
+        if !halves_differ(a, b, len) {
+            return None;
+        }
+        found(half(a, b, 0).into(), 0).or_else(|| found(half(a, b, last).into(), last))
+    }
+}
+
+/// A function that says whether the first or the last bytes differ, as many as a register has.
+macro_rules! ends_differ {
+    ($(#[$doc:meta])* $name:ident, $register:literal, $bytes:literal, $test:literal) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        ///
+        /// The CPU has the instructions, and `len` bytes may be read of both, at least as many as the register has.
+        #[inline]
+        unsafe fn $name(a: *const u8, b: *const u8, len: usize) -> bool {
+            // SAFETY: the caller's promise; registers are named, nothing is written, and it goes nowhere but to the label.
+            unsafe {
+                asm!(
+                    concat!("vmovdqu64 ", $register, "16, [{a}]"),
+                    concat!("vmovdqu64 ", $register, "17, [{a} + {len} - ", $bytes, "]"),
+                    concat!("vpcmpneqb k1, ", $register, "16, [{b}]"),
+                    concat!("vpcmpneqb k2, ", $register, "17, [{b} + {len} - ", $bytes, "]"),
+                    concat!($test, " k1, k2"),
+                    "jnz {differ}",
+                    a = in(reg) a,
+                    b = in(reg) b,
+                    len = in(reg) len,
+                    out("zmm16") _,
+                    out("zmm17") _,
+                    out("k1") _,
+                    out("k2") _,
+                    differ = label { return true },
+                    options(nostack, readonly),
+                );
+            }
+            false
+        }
+    };
+}
+
+ends_differ! {
+    /// Of 32 to 64 bytes.
+    halves_differ, "ymm", 32, "kortestd"
+}
+
+ends_differ! {
+    /// Of 64 to 128 bytes.
+    lines_differ, "zmm", 64, "kortestq"
 }
 
 /// Whether any of 128 to 256 bytes differ. By shorter vectors, of which fewer lie across the border of two lines.
 ///
 /// # Safety
 ///
-/// The CPU has AVX-512 F and VL, and the bytes may be read.
+/// The CPU has AVX-512 F, DQ and VL, and the bytes may be read.
 #[inline]
-unsafe fn differ(a: *const u8, b: *const u8, len: usize) -> bool {
-    let words: u32;
-    // SAFETY: the first 128 bytes and the last ones; registers are named, and nothing is written.
+unsafe fn quarters_differ(a: *const u8, b: *const u8, len: usize) -> bool {
+    // SAFETY: the first 128 bytes and the last ones; registers are named, nothing is written, and it goes nowhere but to the label.
     unsafe {
         asm!(
             "vmovdqu64 ymm16, [{a}]",
@@ -72,11 +131,11 @@ unsafe fn differ(a: *const u8, b: *const u8, len: usize) -> bool {
             "vpternlogq ymm16, ymm19, ymm23, 0xfe",
             "vporq ymm16, ymm16, ymm20",
             "vptestmd k1, ymm16, ymm16",
-            "kmovw {words:e}, k1",
+            "kortestb k1, k1",
+            "jnz {differ}",
             a = in(reg) a,
             b = in(reg) b,
             len = in(reg) len,
-            words = lateout(reg) words,
             out("zmm16") _,
             out("zmm17") _,
             out("zmm18") _,
@@ -86,10 +145,11 @@ unsafe fn differ(a: *const u8, b: *const u8, len: usize) -> bool {
             out("zmm22") _,
             out("zmm23") _,
             out("k1") _,
-            options(nostack, preserves_flags, readonly, pure),
+            differ = label { return true },
+            options(nostack, readonly),
         );
     }
-    words != 0
+    false
 }
 
 /// The place of the lowest bit, behind so many bytes.

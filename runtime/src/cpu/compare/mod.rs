@@ -47,7 +47,7 @@ enum Vectors {
     Avx512Halves = 4,
 }
 
-/// The best [`Vectors`] for much data, as a number; 0 until they are known.
+/// The best [`Vectors`] for much data, as a number; 0 until they are known. Not to be seen from other crates: so it takes one load.
 static BEST: AtomicU8 = AtomicU8::new(0);
 
 impl Vectors {
@@ -79,44 +79,36 @@ impl Vectors {
 // Not inlined: a caller with a loop around it keeps its registers, and is the faster for it.
 #[inline(never)]
 pub unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if len <= high::MOST && Tier::is_avx512() {
-        // SAFETY: the caller's promise, and the CPU has the tier.
-        return unsafe { high::compare(a, b, len) };
-    }
-    #[cfg(target_arch = "x86_64")]
-    if len <= SMALL {
-        // SAFETY: the caller's promise.
-        return unsafe { small::compare(a, b, len) };
-    }
-    // SAFETY: the caller's promise.
-    unsafe { large(a, b, len) }
-}
-
-/// More than [`SMALL`] bytes. A function of its own, with the arguments of the kernels, so that it is no more than a jump.
-///
-/// # Safety
-///
-/// As for [`compare`].
-#[inline(never)]
-unsafe fn large(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
     let best = BEST.load(Ordering::Relaxed);
-    // In this order the compiler makes no table of jumps of it.
-    let best = if best > Vectors::Avx2 as u8 {
-        if best == Vectors::Avx512Halves as u8 { Vectors::Avx512Halves } else { Vectors::Avx512 }
-    } else if best > Vectors::Base as u8 {
-        Vectors::Avx2
-    } else if best != 0 {
-        Vectors::Base
-    } else {
-        // SAFETY: the caller's promise.
-        return unsafe { first(a, b, len) };
-    };
-    // SAFETY: the caller's promise; this CPU has them.
-    unsafe { large_at(best.of(HALVES_FROM, len), a, b, len) }
+    // SAFETY: the caller's promise; this CPU has what is known of it.
+    unsafe {
+        // In this order the compiler makes no table of jumps of it.
+        let best = if best > Vectors::Avx2 as u8 {
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            {
+                // These with one question.
+                if len.wrapping_sub(high::HALF) <= high::HALF {
+                    return high::compare_half_lines(a, b, len);
+                }
+                if len <= high::MOST {
+                    return high::compare(a, b, len);
+                }
+            }
+            if best == Vectors::Avx512Halves as u8 { Vectors::Avx512Halves } else { Vectors::Avx512 }
+        } else if best == 0 {
+            return first(a, b, len);
+        } else {
+            #[cfg(target_arch = "x86_64")]
+            if len <= SMALL {
+                return small::compare(a, b, len);
+            }
+            if best == Vectors::Avx2 as u8 { Vectors::Avx2 } else { Vectors::Base }
+        };
+        large_at(best.of(HALVES_FROM, len), a, b, len)
+    }
 }
 
-/// [`large`] where it is not yet known what the CPU has.
+/// [`compare`] where it is not yet known what the CPU has.
 ///
 /// # Safety
 ///
@@ -131,10 +123,10 @@ unsafe fn first(a: *const u8, b: *const u8, len: usize) -> Option<usize> {
     // Whoever comes second finds the same.
     BEST.store(Vectors::best(Tier::current(), in_halves) as u8, Ordering::Relaxed);
     // SAFETY: the caller's promise. What is known now stays known.
-    unsafe { large(a, b, len) }
+    unsafe { compare(a, b, len) }
 }
 
-/// [`large`] by some vectors.
+/// More than [`SMALL`] bytes, by some vectors.
 ///
 /// # Safety
 ///

@@ -2,17 +2,46 @@
 //! nothing is to be cleared afterwards (VZEROUPPER), and the code can stand where the caller is.
 
 use core::arch::asm;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::cpu::model::Model;
 
 /// The most bytes.
 const MOST: usize = 256;
 
-/// Whether vectors of 64 bytes are the better ones above 128 bytes: on CPUs that do not take them apart.
-static PREFERS_LONG: AtomicBool = AtomicBool::new(false);
+/// Which vectors are the better ones above 64 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Vectors {
+    /// Of 32 bytes, of which fewer lie across the border of two lines.
+    Halves = 1,
+    /// Of 64 bytes, on CPUs that do not take them apart.
+    Whole = 2,
+}
 
-/// Says which vectors are the better ones.
-pub(in crate::cpu) fn prefer_long(is_better: bool) {
-    PREFERS_LONG.store(is_better, Ordering::Relaxed);
+/// The [`Vectors`] of a CPU that is known to have them, as a number; else 0. Beside the code that asks, and not to be seen from other
+/// crates: so it takes one load.
+static VECTORS: AtomicU8 = AtomicU8::new(0);
+
+impl Vectors {
+    /// If this CPU is known to have them.
+    #[inline]
+    pub(super) fn known() -> Option<Self> {
+        match VECTORS.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Self::Halves),
+            _ => Some(Self::Whole),
+        }
+    }
+
+    /// Those of this CPU, which has them; known from now on.
+    #[cold]
+    pub(super) fn find() -> Self {
+        let found = if Model::ask() == Model::AmdHalves { Self::Halves } else { Self::Whole };
+        // Whoever comes second finds the same.
+        VECTORS.store(found as u8, Ordering::Relaxed);
+        found
+    }
 }
 
 /// Copies the first bytes and the `last` ones by vectors of a kind: for each offset into both, a register for the first and one for the
@@ -20,14 +49,10 @@ pub(in crate::cpu) fn prefer_long(is_better: bool) {
 macro_rules! both_ends {
     ($src:ident, $dst:ident, $len:ident, last $last:literal: $kind:literal, $($at:literal => $first:literal $rest:literal),+) => {
         asm!(
-            $(
-                concat!("vmovdqu64 ", $kind, $first, ", [{src} + ", $at, "]"),
-                concat!("vmovdqu64 ", $kind, $rest, ", [{src} + {len} - ", $last, " + ", $at, "]"),
-            )+
-            $(
-                concat!("vmovdqu64 [{dst} + ", $at, "], ", $kind, $first),
-                concat!("vmovdqu64 [{dst} + {len} - ", $last, " + ", $at, "], ", $kind, $rest),
-            )+
+            $(concat!("vmovdqu64 ", $kind, $first, ", [{src} + ", $at, "]"),)+
+            $(concat!("vmovdqu64 ", $kind, $rest, ", [{src} + {len} - ", $last, " + ", $at, "]"),)+
+            $(concat!("vmovdqu64 [{dst} + ", $at, "], ", $kind, $first),)+
+            $(concat!("vmovdqu64 [{dst} + {len} - ", $last, " + ", $at, "], ", $kind, $rest),)+
             src = in(reg) $src,
             dst = in(reg) $dst,
             len = in(reg) $len,
@@ -50,7 +75,7 @@ macro_rules! both_ends {
 ///
 /// The CPU has AVX-512 F and VL. As for [`copy`](super::copy); `len` is above 32 and at most [`MOST`].
 #[inline]
-pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
+pub(super) unsafe fn copy(vectors: Vectors, src: *const u8, dst: *mut u8, len: usize) {
     debug_assert!(len > 32 && len <= MOST);
     // SAFETY: each of these loads the first bytes and the last ones, as many as `len` has at least, and at most twice: so all lie
     // inside. The registers are named as clobbered, and no flags or stack are touched. The CPU has the instructions, as the caller
@@ -58,12 +83,15 @@ pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
     unsafe {
         if len <= 64 {
             both_ends!(src, dst, len, last 32: "ymm", 0 => 16 17);
+        } else if vectors == Vectors::Whole {
+            if len <= 128 {
+                both_ends!(src, dst, len, last 64: "zmm", 0 => 16 17);
+            } else {
+                both_ends!(src, dst, len, last 128: "zmm", 0 => 16 17, 64 => 18 19);
+            }
         } else if len <= 128 {
-            both_ends!(src, dst, len, last 64: "zmm", 0 => 16 17);
-        } else if PREFERS_LONG.load(Ordering::Relaxed) {
-            both_ends!(src, dst, len, last 128: "zmm", 0 => 16 17, 64 => 18 19);
+            both_ends!(src, dst, len, last 64: "ymm", 0 => 16 17, 32 => 18 19);
         } else {
-            // Shorter ones, of which fewer lie across the border of two lines.
             both_ends!(src, dst, len, last 128: "ymm", 0 => 16 17, 32 => 18 19, 64 => 20 21, 96 => 22 23);
         }
     }
@@ -75,6 +103,8 @@ mod tests {
     use crate::cpu::Tier;
     use crate::cpu::sweep::{Guarded, alignments, noise};
 
+    const BOTH: [Vectors; 2] = [Vectors::Halves, Vectors::Whole];
+
     #[test]
     fn every_size_and_alignment_and_overlap() {
         if Tier::of_cpu() < Tier::Avx512 {
@@ -82,11 +112,10 @@ mod tests {
         }
         let data = noise(3 * MOST, 1);
         let mut dst = vec![0xa5_u8; MOST + 192];
-        for (long, len) in [false, true].into_iter().flat_map(|long| (33..=MOST).map(move |len| (long, len))) {
-            prefer_long(long);
+        for (vectors, len) in BOTH.into_iter().flat_map(|vectors| (33..=MOST).map(move |len| (vectors, len))) {
             for (from, to) in alignments(len) {
                 // SAFETY: `len` bytes from less than 64, on a CPU of that tier.
-                unsafe { copy(data[from..].as_ptr(), dst[to..].as_mut_ptr(), len) };
+                unsafe { copy(vectors, data[from..].as_ptr(), dst[to..].as_mut_ptr(), len) };
                 assert!(dst[to..to + len] == data[from..from + len], "{len} bytes, {from} to {to}");
                 dst[to..to + len].fill(0xa5);
             }
@@ -96,7 +125,7 @@ mod tests {
                 expected.copy_within(len..2 * len, to);
                 let base = out.as_mut_ptr();
                 // SAFETY: both regions lie inside the buffer.
-                unsafe { copy(base.add(len), base.add(to), len) };
+                unsafe { copy(vectors, base.add(len), base.add(to), len) };
                 assert!(out == expected, "{len} bytes, from {len} to {to}");
             }
         }
@@ -108,11 +137,10 @@ mod tests {
             return;
         }
         let (src, dst) = (Guarded::new(MOST), Guarded::new(MOST));
-        for (long, len) in [false, true].into_iter().flat_map(|long| (33..=MOST).map(move |len| (long, len))) {
-            prefer_long(long);
+        for (vectors, len) in BOTH.into_iter().flat_map(|vectors| (33..=MOST).map(move |len| (vectors, len))) {
             for (from, to) in [(src.start(), dst.start()), (src.end(len), dst.end(len))] {
                 // SAFETY: `len` accessible bytes, on a CPU of that tier.
-                unsafe { copy(from, to, len) };
+                unsafe { copy(vectors, from, to, len) };
             }
         }
     }

@@ -20,8 +20,6 @@ use std::ptr;
 use super::kernel;
 use super::{Hint, Tier};
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(super) use high::prefer_long;
 pub use table::CopyTable;
 
 /// Bytes up to which nobody asks for the tier.
@@ -79,8 +77,8 @@ unsafe fn medium(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: the caller's promise, and the CPU has the tier.
     unsafe {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
-        if Tier::is_avx512() {
-            return high::copy(src, dst, len);
+        if let Some(vectors) = high::Vectors::known() {
+            return high::copy(vectors, src, dst, len);
         }
         medium_below(src, dst, len);
     }
@@ -95,6 +93,10 @@ unsafe fn medium(src: *const u8, dst: *mut u8, len: usize) {
 unsafe fn medium_below(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: the caller's promise, and the CPU has the tier.
     unsafe {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if Tier::current() == Tier::Avx512 {
+            return high::copy(high::Vectors::find(), src, dst, len);
+        }
         #[cfg(target_arch = "x86_64")]
         if len > 64 && Tier::current() >= Tier::Avx2 {
             return vector::medium(src, dst, len);
