@@ -325,7 +325,9 @@ fn the_steady_state_does_not_allocate() {
     steady_state("shared queue", MANY, &usual);
     blocking_calls(&usual);
     steady_state("dedicated queue", MANY, &accelerator(WqConfig::dedicated(16), |_| {}));
-    let spinning = accelerator(WqConfig::shared(16), |policy| {
+    // A device that takes its time: else it may be done, each time, before the future has looked.
+    let slow = FaultRule::new(Effect::Delay(Duration::from_micros(100)));
+    let spinning = accelerator_on(Config::sapphire_rapids().fault(slow.clone()), WqConfig::shared(16), |policy| {
         policy.spin = Duration::from_secs(1);
         // The spin is cut at this.
         policy.dead_after = Duration::from_secs(1);
@@ -339,8 +341,6 @@ fn the_steady_state_does_not_allocate() {
         policy.dead_after = Duration::from_secs(10);
     });
     assert_eq!(steady_state("waking themselves", FEW, &self_waking), 0);
-    // A device that takes its time: else it may be done, each time, before the future has looked.
-    let slow = FaultRule::new(Effect::Delay(Duration::from_micros(100)));
     let parking = accelerator_on(Config::sapphire_rapids().fault(slow), WqConfig::shared(16), |policy| {
         policy.spin = Duration::ZERO;
         parked(policy);

@@ -14,7 +14,7 @@ use std::ops::Range;
 use idxd_sys::limits::{DELTA_ALIGN, DELTA_ENTRY, DELTA_MAX_REGION};
 use idxd_sys::status;
 
-use super::Tier;
+use super::{Tier, compare};
 pub use apply::apply_delta;
 pub(crate) use apply::check_delta;
 
@@ -139,8 +139,19 @@ pub(crate) unsafe fn create_delta_in(
     record: *mut u8,
     so_far: DeltaSoFar,
 ) -> Delta {
-    // SAFETY: the caller's promise; this CPU has the current tier.
-    unsafe { create_delta_at(Tier::current(), first, second, range, record, so_far) }
+    let Range { mut start, end } = range;
+    let len = end.saturating_sub(start);
+    // SAFETY: the caller's promise; this CPU has the current tier. What is left out are whole words at the beginning, that are equal.
+    unsafe {
+        if !words::SOME.contains(&len) {
+            match compare(first.add(start), second.add(start), len) {
+                Some(equal) => start += equal / WORD * WORD,
+                None if so_far.size == 0 => return Delta::Equal,
+                None => return Delta::Complete { size: so_far.size },
+            }
+        }
+        create_delta_at(Tier::current(), first, second, start..end, record, so_far)
+    }
 }
 
 /// [`create_delta_in`] by the kernel of a tier.

@@ -11,6 +11,7 @@ use core::arch::x86_64::{
 
 #[cfg(target_arch = "x86_64")]
 use std::hint::black_box;
+use std::ops::Range;
 
 use super::WORD;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +21,10 @@ use crate::cpu::vector::Vector;
 pub(super) const LINE: usize = 64;
 /// Bytes of a group: a word for each bit of a mask.
 pub(super) const GROUP: usize = 64 * WORD;
+
+/// Bytes of which groups are as fast as a comparison up to the first difference: with less there is much around the groups, and more
+/// a comparison goes through faster.
+pub(super) const SOME: Range<usize> = GROUP..4096;
 
 /// A way to find words that differ. Bit 0 stands for the first word.
 ///
