@@ -142,7 +142,7 @@ impl Case {
         Self {
             name: "blocking copy of 4 KiB without a device, above its kernel",
             // Its statistics are three locked additions.
-            bound: Some(110),
+            bound: Some(70),
             body: Body::Alone(engine::blocking_copies),
             around: Some(Body::Alone(engine::kernel_of_copies)),
         },

@@ -8,6 +8,7 @@ use std::hint::black_box;
 use dsa::Accelerator;
 use dsa::cpu::{self, Hint, Tier};
 use dsa::internals::kernels;
+use dsa::stats::Path;
 
 /// Bytes of an operation: more than are done without a choice.
 const SIZE: usize = 4096;
@@ -40,11 +41,12 @@ pub(crate) fn copies(rounds: u32) {
 /// The same by a blocking call, of a program without a device.
 pub(crate) fn blocking_copies(rounds: u32) {
     let accelerator = Accelerator::cpu();
-    let Regions { from, mut to } = Regions::new();
-    for _ in 0..rounds {
-        let path = accelerator.blocking().hint(Hint::Hot).memcpy(black_box(&mut to), black_box(&from));
-        _ = black_box(path);
-    }
+    Regions::new().each(rounds, |from, to, len| {
+        // SAFETY: two vectors of that size.
+        let (from, to) = unsafe { (std::slice::from_raw_parts(from, len), std::slice::from_raw_parts_mut(to, len)) };
+        let path = accelerator.blocking().hint(Hint::Hot).memcpy(to, from);
+        assert_eq!(path, Ok(Path::Cpu));
+    });
 }
 
 /// The same by the kernel.

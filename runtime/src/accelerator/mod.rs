@@ -183,6 +183,7 @@ impl Accelerator {
         }
     }
 
+    #[inline]
     pub(crate) fn shared(&self) -> &Shared {
         &self.0.shared
     }

@@ -30,10 +30,11 @@ use super::scope::run_scope;
 pub use super::scope::{Scope, Ticket};
 use super::split;
 use crate::accelerator::Accelerator;
-use crate::cpu::{Hint, parallel};
+use crate::cpu::{self, Hint, parallel};
 use crate::dispatch::{Flight, Load, Outcome, Plain, Shares, Split, direct};
 use crate::error::Error;
-use crate::stats::{Operation, Path};
+use crate::lane::Lane;
+use crate::stats::{Operation, Path, Reason};
 
 /// The blocking calls of one accelerator, see [`Accelerator::blocking`].
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,7 @@ pub struct Blocking<'a> {
 
 impl Accelerator {
     /// Blocking calls on borrowed slices.
+    #[inline]
     pub fn blocking(&self) -> Blocking<'_> {
         let policy = &self.shared().policy;
         Blocking {
@@ -69,6 +71,7 @@ impl Blocking<'_> {
     /// # Ok::<(), dsa::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn split(mut self, split: Split) -> Self {
         self.split = split;
         self
@@ -84,6 +87,7 @@ impl Blocking<'_> {
     /// # Ok::<(), dsa::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn hint(mut self, hint: Hint) -> Self {
         self.hint = hint;
         self
@@ -92,6 +96,7 @@ impl Blocking<'_> {
     /// How many threads may do a large operation where there is no device, whatever
     /// [`Policy::blocking_threads`](crate::Policy::blocking_threads) says.
     #[must_use]
+    #[inline]
     pub fn threads(mut self, most: usize) -> Self {
         self.threads = most;
         self
@@ -103,27 +108,19 @@ impl Blocking<'_> {
     /// # Errors
     ///
     /// [`Error::LengthMismatch`], before anything is copied.
+    #[inline]
     pub fn memcpy(self, dst: &mut [u8], src: &[u8]) -> Result<Path, Error> {
         check::same_length(dst.len(), src.len())?;
-        if let Some(begun) = self.begin(Operation::Copy, src.len()) {
+        // A pool of threads is asked for more than the rest takes.
+        if self.threads < 2
+            && let Some(alone) = direct::lane_of(self.accelerator, src.len() as u64)
+        {
             // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
-            unsafe { parallel::copy(self.threads, self.hint, src.as_ptr(), dst.as_mut_ptr(), src.len()) };
-            begun.end();
+            unsafe { copy_alone(alone.0, alone.1, self.hint, src.as_ptr(), dst.as_mut_ptr(), src.len()) };
             return Ok(Path::Cpu);
         }
-        Ok(self.memcpy_with_device(dst, src))
-    }
-
-    /// Of slices of the same length, which a device may have a part in. Apart from the rest, which needs fewer registers.
-    #[inline(never)]
-    fn memcpy_with_device(self, dst: &mut [u8], src: &[u8]) -> Path {
-        if let Some(shares) = self.shares(src.len()) {
-            // SAFETY: both slices are borrowed until `copy` has returned, `dst` exclusively; they have the length of the
-            // shares.
-            return unsafe { split::copy(self.accelerator, src.as_ptr(), dst.as_mut_ptr(), shares) };
-        }
-        // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
-        unsafe { self.run(Plain::copy(src.as_ptr(), dst.as_mut_ptr(), src.len())) }.1
+        let Self { accelerator, split, hint, threads } = self;
+        Ok(memcpy_at_length(accelerator, split, hint, threads, dst, src))
     }
 
     /// Moves the bytes of `src` (a range of offsets) to offset `dst` inside `buf`; the two may overlap.
@@ -143,10 +140,10 @@ impl Blocking<'_> {
     /// Fills `dst` with `pattern`, a byte or eight bytes.
     pub fn memset(self, dst: &mut [u8], pattern: impl Into<Pattern>) -> Path {
         let (to, len, pattern) = (dst.as_mut_ptr(), dst.len(), pattern.into().word());
-        if let Some(begun) = self.begin(Operation::Fill, len) {
-            // SAFETY: `dst` is borrowed exclusively, and has that length.
-            unsafe { parallel::fill(self.threads, self.hint, to, len, pattern) };
-            begun.end();
+        let (threads, hint) = (self.threads, self.hint);
+        // SAFETY: `dst` is borrowed exclusively, and has that length.
+        let fill = move || unsafe { parallel::fill(threads, hint, to, len, pattern) };
+        if self.alone(Operation::Fill, len, fill).is_some() {
             return Path::Cpu;
         }
         // SAFETY: `dst` is borrowed exclusively until `run` returns.
@@ -169,10 +166,10 @@ impl Blocking<'_> {
     /// [`Error::LengthMismatch`].
     pub fn first_difference(self, a: &[u8], b: &[u8]) -> Result<Option<usize>, Error> {
         check::same_length(a.len(), b.len())?;
-        if let Some(begun) = self.begin(Operation::Compare, a.len()) {
-            // SAFETY: both slices are borrowed here, and have that length.
-            let difference = unsafe { parallel::difference(self.threads, a.as_ptr(), b.as_ptr(), a.len()) };
-            begun.end();
+        let threads = self.threads;
+        // SAFETY: both slices are borrowed here, and have that length.
+        let compare = move || unsafe { parallel::difference(threads, a.as_ptr(), b.as_ptr(), a.len()) };
+        if let Some(difference) = self.alone(Operation::Compare, a.len(), compare) {
             return Ok(difference);
         }
         // SAFETY: both slices are borrowed until `run` returns, and are only read.
@@ -186,10 +183,10 @@ impl Blocking<'_> {
 
     /// CRC-32C of `src` after what gave `seed`.
     pub fn crc32c_from(self, seed: u32, src: &[u8]) -> u32 {
-        if let Some(begun) = self.begin(Operation::Crc32c, src.len()) {
-            // SAFETY: the slice is borrowed here, and has that length.
-            let crc = unsafe { parallel::crc32c(self.threads, self.hint, seed, src.as_ptr(), src.len()) };
-            begun.end();
+        let (threads, hint) = (self.threads, self.hint);
+        // SAFETY: the slice is borrowed here, and has that length.
+        let crc32c = move || unsafe { parallel::crc32c(threads, hint, seed, src.as_ptr(), src.len()) };
+        if let Some(crc) = self.alone(Operation::Crc32c, src.len(), crc32c) {
             return crc;
         }
         // SAFETY: `src` is borrowed until `run` returns, and is only read.
@@ -212,11 +209,11 @@ impl Blocking<'_> {
     /// [`Error::LengthMismatch`], before anything is copied.
     pub fn copy_crc32c_from(self, seed: u32, dst: &mut [u8], src: &[u8]) -> Result<u32, Error> {
         check::same_length(dst.len(), src.len())?;
-        if let Some(begun) = self.begin(Operation::CopyCrc32c, src.len()) {
-            let (from, to, len) = (src.as_ptr(), dst.as_mut_ptr(), src.len());
-            // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
-            let crc = unsafe { parallel::copy_crc32c(self.threads, self.hint, seed, from, to, len) };
-            begun.end();
+        let (from, to, len) = (src.as_ptr(), dst.as_mut_ptr(), src.len());
+        let (threads, hint) = (self.threads, self.hint);
+        // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
+        let copy_crc32c = move || unsafe { parallel::copy_crc32c(threads, hint, seed, from, to, len) };
+        if let Some(crc) = self.alone(Operation::CopyCrc32c, len, copy_crc32c) {
             return Ok(crc);
         }
         // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
@@ -242,11 +239,11 @@ impl Blocking<'_> {
         Shares::new(len, self.split, shared.least as usize)
     }
 
-    /// Begins an operation that is the CPU's, and needs no job.
+    /// Does an operation that is the CPU's, and needs no job.
     #[expect(clippy::inline_always, reason = "measured in instructions")]
     #[inline(always)]
-    fn begin(&self, operation: Operation, len: usize) -> Option<direct::Begun<'_>> {
-        direct::begin(self.accelerator, operation, len as u64)
+    fn alone<R>(&self, operation: Operation, len: usize, work: impl FnOnce() -> R) -> Option<R> {
+        direct::alone(self.accelerator, operation, len as u64, work)
     }
 
     /// # Safety
@@ -264,6 +261,60 @@ impl Blocking<'_> {
         let outcome = unsafe { flight.wait(self.accelerator) };
         (outcome, flight.path())
     }
+}
+
+/// [`Blocking::memcpy`] of slices of the same length, which other threads or a device may have a part in. Apart from the rest, and without
+/// a [`Blocking`], which that would have to put into memory.
+#[inline(never)]
+fn memcpy_at_length(
+    accelerator: &Accelerator,
+    split: Split,
+    hint: Hint,
+    threads: usize,
+    dst: &mut [u8],
+    src: &[u8],
+) -> Path {
+    let calls = Blocking { accelerator, split, hint, threads };
+    let (from, to, len) = (src.as_ptr(), dst.as_mut_ptr(), src.len());
+    // SAFETY: both slices are borrowed here, `dst` exclusively, and have that length.
+    let copy = move || unsafe { parallel::copy(threads, hint, from, to, len) };
+    if calls.alone(Operation::Copy, len, copy).is_some() {
+        return Path::Cpu;
+    }
+    if let Some(shares) = calls.shares(len) {
+        // SAFETY: both slices are borrowed until `copy` has returned, `dst` exclusively; they have the length of the
+        // shares.
+        return unsafe { split::copy(accelerator, from, to, shares) };
+    }
+    // SAFETY: both slices are borrowed until `run` returns, `dst` exclusively.
+    unsafe { calls.run(Plain::copy(from, to, len)) }.1
+}
+
+/// Copies, and counts it. With numbers and addresses only, so that all of them come in registers and stay there.
+///
+/// # Safety
+///
+/// As for [`cpu::copy_with`].
+#[inline(never)]
+unsafe fn copy_alone(lane: &Lane, reason: Reason, hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if direct::count(lane, reason, Operation::Copy, len as u64) {
+            copy_timed(lane, hint, src, dst, len);
+        } else {
+            cpu::copy_with(hint, src, dst, len);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`cpu::copy_with`].
+#[cold]
+#[inline(never)]
+unsafe fn copy_timed(lane: &Lane, hint: Hint, src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    direct::timed(lane, move || unsafe { cpu::copy_with(hint, src, dst, len) });
 }
 
 /// [`Blocking::memcpy`] on the process-wide accelerator.
