@@ -35,7 +35,7 @@ use super::{Hint, Tier};
 pub(crate) use kernels::{copy_kernels, kernels};
 pub use params::{CrcParams, CrcWidth};
 pub(crate) use select::CrcLimits;
-use select::{copy_state_at, copy_state32_at, state_at, state32_at};
+use select::{copy_state_at, copy_state32, state_at, state32, state32_at};
 
 /// The sizes that count.
 #[inline]
@@ -76,8 +76,8 @@ pub unsafe fn crc32c_at(seed: u32, src: *const u8, len: usize) -> u32 {
 #[inline]
 pub unsafe fn crc32c_with(hint: Hint, seed: u32, src: *const u8, len: usize) -> u32 {
     // The state is the inverted seed, the result the inverted state.
-    // SAFETY: the tier is one of the CPU; the rest is the caller's promise.
-    !unsafe { state32_at(Tier::current(), limits(), hint, !seed, src, len) }
+    // SAFETY: the caller's promise is the one that is asked for.
+    !unsafe { state32(!seed, src, len, hint) }
 }
 
 /// CRC-32C by folding, alone or together with streams of the `crc32` instruction: for whoever wants to know what is faster. On a CPU
@@ -136,8 +136,8 @@ pub unsafe fn copy_crc32c(seed: u32, src: *const u8, dst: *mut u8, len: usize) -
 /// As for [`copy_crc`].
 #[inline]
 pub unsafe fn copy_crc32c_with(hint: Hint, seed: u32, src: *const u8, dst: *mut u8, len: usize) -> u32 {
-    // SAFETY: the tier is one of the CPU; the rest is the caller's promise.
-    !unsafe { copy_state32_at(Tier::current(), limits(), hint, !seed, src, dst, len) }
+    // SAFETY: the caller's promise is the one that is asked for.
+    !unsafe { copy_state32(!seed, src, dst, len, hint) }
 }
 
 /// Copies and computes any CRC of what was copied (copy with CRC generation, opcode 0x11).

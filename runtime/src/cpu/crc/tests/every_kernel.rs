@@ -1,5 +1,6 @@
 //! Every kernel, tier and hint, at every size and alignment that could matter.
 
+use super::select::copy_state32_at;
 use super::*;
 
 /// The CRC of the first bytes of noise from each of 64 alignments on.
@@ -246,6 +247,42 @@ variants! {
     copy_crc32c_on_every_tier_with_every_hint CRC32C,
     copy_crc32c_without_reflection_on_every_tier CrcParams { bypass_reflection: true, ..CRC32C },
     copy_crc64_on_every_tier_with_every_hint CRC64,
+}
+
+/// What a caller gets: small sizes go by no limits.
+#[test]
+fn the_public_functions_at_every_size() {
+    let expected = Expected::new(CRC32C, LONGEST);
+    for hint in [Hint::Unknown, Hint::Hot, Hint::Cold] {
+        let name = format!("{hint:?}");
+        // SAFETY: regions of valid bytes, as in the other sweeps.
+        expected.check(&name, &sizes(&[4096, 8192]), |seed, src, len| unsafe {
+            crc32c_with(hint, seed as u32, src, len).into()
+        });
+        // SAFETY: the same, and they do not overlap.
+        expected.check_copy(&name, &sizes(&[4096]), |seed, src, dst, len| unsafe {
+            copy_crc32c_with(hint, seed as u32, src, dst, len).into()
+        });
+    }
+}
+
+#[test]
+fn the_public_functions_touch_nothing_outside() {
+    let (source, destination) = (Guarded::new(LONGEST), Guarded::new(LONGEST));
+    let data = noise(LONGEST, 9);
+    for size in (0..=200).chain([255, 256, 257, 511, 512, 513, 1023, 1024, 2047, 2048, 2049, 4095, 4096, 4097]) {
+        let value = oracle(CRC32C, 7, &data[..size]) as u32;
+        let from_end = source.put(&data[..size]);
+        // SAFETY: accessible bytes of memory that only the test uses.
+        unsafe {
+            assert_eq!(crc32c_at(7, from_end, size), value, "{size} bytes, at the end");
+            assert_eq!(copy_crc32c(7, from_end, destination.end(size), size), value, "{size} bytes, at the end");
+            assert!(destination.bytes(size) == data[..size], "{size} bytes, at the end");
+            ptr::copy_nonoverlapping(data.as_ptr(), source.start(), size);
+            assert_eq!(crc32c_at(7, source.start(), size), value, "{size} bytes, at the start");
+            assert_eq!(copy_crc32c(7, source.start(), destination.start(), size), value, "{size} bytes, at the start");
+        }
+    }
 }
 
 #[test]
