@@ -66,6 +66,41 @@ pub(super) unsafe fn avx512(
     unsafe { kernel::<__m512i>(first, second, range, record, so_far) }
 }
 
+/// One word after the other.
+///
+/// # Safety
+///
+/// As for [`base`].
+#[inline]
+pub(super) unsafe fn by_words(
+    first: *const u8,
+    second: *const u8,
+    range: Range<usize>,
+    record: *mut u8,
+    so_far: DeltaSoFar,
+) -> Delta {
+    let DeltaSoFar { mut size, max } = so_far;
+    let Range { mut start, end } = range;
+    while start < end {
+        // SAFETY: a word of both ends at or before the range's end, wherever it lies.
+        let [a, b] = [first, second].map(|of| u64::from_ne_bytes(unsafe { of.add(start).cast::<[u8; WORD]>().read() }));
+        if a != b {
+            if max.saturating_sub(size) < ENTRY {
+                return Delta::Overflow { size, compared: start };
+            }
+            // SAFETY: there is room for the entry.
+            unsafe {
+                let entry = record.add(size);
+                entry.cast::<[u8; 2]>().write(((start / WORD) as u16).to_le_bytes());
+                entry.add(2).cast::<[u8; WORD]>().write(b.to_ne_bytes());
+            }
+            size += ENTRY;
+        }
+        start += WORD;
+    }
+    if size == 0 { Delta::Equal } else { Delta::Complete { size } }
+}
+
 /// # Safety
 ///
 /// As for [`base`], on a CPU that has what `W` needs.

@@ -149,6 +149,9 @@ pub(crate) unsafe fn create_delta_in(
                 None if so_far.size == 0 => return Delta::Equal,
                 None => return Delta::Complete { size: so_far.size },
             }
+            if end - start <= words::FEW {
+                return create::by_words(first, second, start..end, record, so_far);
+            }
         }
         create_delta_at(Tier::current(), first, second, start..end, record, so_far)
     }

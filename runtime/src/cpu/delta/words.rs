@@ -22,6 +22,9 @@ pub(super) const LINE: usize = 64;
 /// Bytes of a group: a word for each bit of a mask.
 pub(super) const GROUP: usize = 64 * WORD;
 
+/// Bytes up to which one word after the other is the fastest.
+pub(super) const FEW: usize = 128;
+
 /// Bytes of which groups are as fast as a comparison up to the first difference: with less there is much around the groups, and more
 /// a comparison goes through faster.
 pub(super) const SOME: Range<usize> = GROUP..4096;
