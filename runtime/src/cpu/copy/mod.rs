@@ -1,6 +1,6 @@
 //! Copies to one destination. Those to two are in [`dualcast`](super::dualcast).
 //!
-//! Up to 256 bytes everything is loaded from both ends before anything is stored, and the tier alone says how. Up to 4 KiB there is one
+//! Up to 256 bytes everything is loaded from both ends before anything is stored, and how is up to the CPU alone. Up to 4 KiB there is one
 //! kernel for all; above that it is taken from a table by size and hint ([`Tuning`](super::Tuning)).
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]

@@ -14,11 +14,11 @@ use super::{
     sink::{Cached, Nowhere},
 };
 
-/// From which size on, in bytes, which kernel is the fastest.
+/// From which size on, in bytes, which kernel is the fastest. For CRC-32C on tier AVX-512 nobody asks below [`AT_ONCE`], and
+/// [`COPY_AT_ONCE`] with a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CrcLimits {
-    /// CRC-32C by folding rows, on tier AVX-512; below by the `crc32` instruction. At least 64. What is smaller than [`AT_ONCE`] does
-    /// not ask.
+    /// CRC-32C by folding rows, on tier AVX-512; below by the `crc32` instruction. At least 64.
     pub(crate) fold_from: usize,
     /// CRC-32C by folding and `crc32` at once, of data that is in a cache.
     pub(crate) hybrid_from: usize,
@@ -71,6 +71,14 @@ impl CrcLimits {
 const AT_ONCE: usize = 4096;
 /// The same for a copy.
 const COPY_AT_ONCE: usize = 2048;
+
+/// What is done without a look at the limits is what they would say.
+const _: () = {
+    let limits = CrcLimits::DEFAULT;
+    assert!(limits.fold_from <= 64 && limits.hybrid_from >= AT_ONCE && limits.probe_from >= AT_ONCE);
+    assert!(limits.prefetch_from >= AT_ONCE && limits.align_from >= COPY_AT_ONCE);
+    assert!(limits.past_from >= COPY_AT_ONCE && limits.past_unknown_from >= COPY_AT_ONCE);
+};
 
 /// Whether this CPU is known to be of tier AVX-512. Beside the code that asks, and not to be seen from other crates: so it takes one load.
 static FOLDS: AtomicBool = AtomicBool::new(false);

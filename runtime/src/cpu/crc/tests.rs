@@ -10,6 +10,7 @@ use super::*;
 use crate::cpu::sweep::{Guarded, alignments, noise, sizes};
 
 mod every_kernel;
+mod public;
 
 /// The device's algorithm as the specification words it, one bit at a time.
 #[derive(Clone, Copy)]

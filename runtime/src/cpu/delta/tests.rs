@@ -131,19 +131,22 @@ fn every_size_at_every_alignment() {
 
 #[test]
 fn parts_give_the_record_of_the_whole() {
-    let (first, mut second) = (pseudo_random(3000), pseudo_random(3000));
-    for at in (0..3000).step_by(83) {
+    // The last parts are equal.
+    const LEN: usize = 16_000;
+    const DIFFERING: usize = 9000;
+    let (first, mut second) = (pseudo_random(LEN), pseudo_random(LEN));
+    for at in (0..DIFFERING).step_by(83) {
         second[at] ^= 1;
     }
     let whole = oracle(&first, &second);
-    for step in [8, 24, 64, 504, 512, 520, 1024, 1496] {
+    for step in [8, 24, 64, 128, 504, 512, 520, 1024, 1496, 4088, 4096, 8192, LEN] {
         for tier in Tier::available().map(Some).chain([None]) {
             for max in [whole.len(), whole.len() - 1, 55] {
                 let mut record = vec![0; max];
                 let mut size = 0;
                 let mut outcome = Delta::Equal;
-                for start in (0..3000).step_by(step) {
-                    let range = start..(start + step).min(3000);
+                for start in (0..LEN).step_by(step) {
+                    let range = start..(start + step).min(LEN);
                     let so_far = DeltaSoFar { size, max };
                     // SAFETY: the range lies inside both, and the record has `max` bytes.
                     outcome = unsafe {

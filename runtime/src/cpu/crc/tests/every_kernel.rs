@@ -4,7 +4,7 @@ use super::select::copy_state32_at;
 use super::*;
 
 /// The CRC of the first bytes of noise from each of 64 alignments on.
-struct Expected {
+pub(super) struct Expected {
     params: CrcParams,
     seed: u64,
     data: Vec<u8>,
@@ -13,7 +13,7 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(params: CrcParams, longest: usize) -> Self {
+    pub(super) fn new(params: CrcParams, longest: usize) -> Self {
         let (data, seed) = (noise(longest + 64, 5), 0x0123_4567_89ab_cdef);
         let results = (0..64).map(|shift| {
             let mut oracle = Oracle::new(params, seed);
@@ -29,7 +29,7 @@ impl Expected {
     }
 
     /// Runs `crc` (seed, from, bytes) for the sizes at their alignments.
-    fn check(&self, name: &str, sizes: &[usize], crc: impl Fn(u64, *const u8, usize) -> u64) {
+    pub(super) fn check(&self, name: &str, sizes: &[usize], crc: impl Fn(u64, *const u8, usize) -> u64) {
         for &size in sizes {
             for shift in 0..64 {
                 let value = crc(self.seed, self.data[shift..shift + size].as_ptr(), size);
@@ -39,7 +39,7 @@ impl Expected {
     }
 
     /// Runs `copy` (seed, from, to, bytes) for the sizes at their alignments.
-    fn check_copy(&self, name: &str, sizes: &[usize], copy: impl Fn(u64, *const u8, *mut u8, usize) -> u64) {
+    pub(super) fn check_copy(&self, name: &str, sizes: &[usize], copy: impl Fn(u64, *const u8, *mut u8, usize) -> u64) {
         const AROUND: usize = 64;
         let mut memory = vec![0xa5_u8; self.data.len() + 64 + 3 * AROUND];
         let base = memory.as_ptr().align_offset(64) + AROUND;
@@ -59,7 +59,8 @@ impl Expected {
     }
 }
 
-const CRC32C: CrcParams = CrcParams { width: CrcWidth::Crc32C, bypass_inversion: false, bypass_reflection: false };
+pub(super) const CRC32C: CrcParams =
+    CrcParams { width: CrcWidth::Crc32C, bypass_inversion: false, bypass_reflection: false };
 const CRC64: CrcParams = CrcParams { width: CrcWidth::Crc64, ..CRC32C };
 
 /// Sizes at which the kernels with blocks change their ways, beyond those that every sweep has.
@@ -67,7 +68,7 @@ const CRC64: CrcParams = CrcParams { width: CrcWidth::Crc64, ..CRC32C };
 const TURNING_POINTS: [usize; 3] = [hybrid::BLOCK, hybrid::LEAST_TO_PROBE, hybrid::LEAST_TO_PROBE + hybrid::BLOCK];
 #[cfg(not(target_arch = "x86_64"))]
 const TURNING_POINTS: [usize; 0] = [];
-const LONGEST: usize = 20 * 1024;
+pub(super) const LONGEST: usize = 20 * 1024;
 
 /// Limits by which each kernel is used as early as it can be.
 const EARLY: CrcLimits = CrcLimits {
@@ -247,42 +248,6 @@ variants! {
     copy_crc32c_on_every_tier_with_every_hint CRC32C,
     copy_crc32c_without_reflection_on_every_tier CrcParams { bypass_reflection: true, ..CRC32C },
     copy_crc64_on_every_tier_with_every_hint CRC64,
-}
-
-/// What a caller gets: small sizes go by no limits.
-#[test]
-fn the_public_functions_at_every_size() {
-    let expected = Expected::new(CRC32C, LONGEST);
-    for hint in [Hint::Unknown, Hint::Hot, Hint::Cold] {
-        let name = format!("{hint:?}");
-        // SAFETY: regions of valid bytes, as in the other sweeps.
-        expected.check(&name, &sizes(&[4096, 8192]), |seed, src, len| unsafe {
-            crc32c_with(hint, seed as u32, src, len).into()
-        });
-        // SAFETY: the same, and they do not overlap.
-        expected.check_copy(&name, &sizes(&[4096]), |seed, src, dst, len| unsafe {
-            copy_crc32c_with(hint, seed as u32, src, dst, len).into()
-        });
-    }
-}
-
-#[test]
-fn the_public_functions_touch_nothing_outside() {
-    let (source, destination) = (Guarded::new(LONGEST), Guarded::new(LONGEST));
-    let data = noise(LONGEST, 9);
-    for size in (0..=200).chain([255, 256, 257, 511, 512, 513, 1023, 1024, 2047, 2048, 2049, 4095, 4096, 4097]) {
-        let value = oracle(CRC32C, 7, &data[..size]) as u32;
-        let from_end = source.put(&data[..size]);
-        // SAFETY: accessible bytes of memory that only the test uses.
-        unsafe {
-            assert_eq!(crc32c_at(7, from_end, size), value, "{size} bytes, at the end");
-            assert_eq!(copy_crc32c(7, from_end, destination.end(size), size), value, "{size} bytes, at the end");
-            assert!(destination.bytes(size) == data[..size], "{size} bytes, at the end");
-            ptr::copy_nonoverlapping(data.as_ptr(), source.start(), size);
-            assert_eq!(crc32c_at(7, source.start(), size), value, "{size} bytes, at the start");
-            assert_eq!(copy_crc32c(7, source.start(), destination.start(), size), value, "{size} bytes, at the start");
-        }
-    }
 }
 
 #[test]
