@@ -88,12 +88,8 @@ pub(super) unsafe fn by_words(
             if max.saturating_sub(size) < ENTRY {
                 return Delta::Overflow { size, compared: start };
             }
-            // SAFETY: there is room for the entry.
-            unsafe {
-                let entry = record.add(size);
-                entry.cast::<[u8; 2]>().write(((start / WORD) as u16).to_le_bytes());
-                entry.add(2).cast::<[u8; WORD]>().write(b.to_ne_bytes());
-            }
+            // SAFETY: there is room for the entry, and the word has just been read.
+            unsafe { write_entry(record.add(size), second, start) };
             size += ENTRY;
         }
         start += WORD;
@@ -230,13 +226,26 @@ impl Made {
         while differing != 0 {
             let offset = at + differing.trailing_zeros() as usize * WORD;
             differing &= differing - 1;
-            // SAFETY: the word lies inside `second`, and there is room for the entry; neither needs an alignment.
+            // SAFETY: the word lies inside `second`, and there is room for the entry.
             unsafe {
-                self.entry.cast::<[u8; 2]>().write(((offset / WORD) as u16).to_le_bytes());
-                ptr::copy_nonoverlapping(self.second.add(offset), self.entry.add(2), WORD);
+                write_entry(self.entry, self.second, offset);
                 self.entry = self.entry.add(ENTRY);
             }
         }
         if rest == 0 { Ok(()) } else { Err(at + rest.trailing_zeros() as usize * WORD) }
+    }
+}
+
+/// Writes the entry of the word at an offset, in bytes.
+///
+/// # Safety
+///
+/// The word can be read, and the entry be written; neither needs an alignment.
+#[inline(always)]
+unsafe fn write_entry(entry: *mut u8, second: *const u8, offset: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        entry.cast::<[u8; 2]>().write(((offset / WORD) as u16).to_le_bytes());
+        ptr::copy_nonoverlapping(second.add(offset), entry.add(2), WORD);
     }
 }
